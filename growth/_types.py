@@ -1,0 +1,16 @@
+"""Array aliases by rank and dtype, and the option names that several floors share."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float64]
+"""float64 array of any rank; the docstring of each function states the shape."""
+IntArray: TypeAlias = NDArray[np.int64]
+BoolArray: TypeAlias = NDArray[np.bool_]
+
+Aggregate: TypeAlias = Literal["mean", "median"]
+PercentileKind: TypeAlias = Literal["continuous", "integer"]

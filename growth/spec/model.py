@@ -1,0 +1,308 @@
+"""The specification: what is measured, against whom, and how it is reported.
+
+One frozen object holds every policy choice. It is validated once, written and read as TOML, changed only
+through :meth:`GrowthSpec.replace`, and travels with every result. No field is without an effect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from growth._types import Aggregate, FloatArray, PercentileKind
+from growth.errors import SpecError, did_you_mean
+
+PRESETS = ("core", "sgp")
+
+Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Columns(_Part):
+    """How the caller's table is read."""
+
+    layout: Literal["auto", "growth", "sgp"] = "auto"
+    """Naming scheme: the engine's own, the R package's, or recognised from the column names."""
+    rename: dict[str, str] = {}
+    """Own name -> the caller's column, for every column that the layout does not already find."""
+
+
+class Scale(_Part):
+    """Lowest and highest obtainable scale scores (LOSS, HOSS)."""
+
+    bounds: dict[str, dict[int, tuple[float, float]]] = {}
+    """subject -> grade -> (LOSS, HOSS) [scale-score points]."""
+    outside: Literal["error", "exclude"] = "error"
+    """What happens to rows with a score outside the bounds."""
+
+
+class Cohorts(_Part):
+    """Who is compared with whom: one cohort per grade x subject x year x prior pattern."""
+
+    subjects: tuple[str, ...] | None = None
+    """Subjects that get growth results; all subjects of the table if not given."""
+    grades: tuple[int, ...] | None = None
+    """Current grades that get growth results; every grade with a prior grade if not given."""
+    years: tuple[int, ...] | Literal["latest", "all"] = "latest"
+    """Years (of the current score) that get growth results."""
+    own_priors: int = Field(1, ge=1, le=12)
+    """Most prior scores in the same subject."""
+    other_priors: int = Field(0, ge=0, le=4)
+    """Most prior scores in each other subject."""
+    progressions: dict[int, tuple[int, ...]] = {}
+    """Grade -> prior grades, most recent first, where they are not g-1, g-2, ...; lag = difference in grade."""
+    orders: Literal["nested", "exact"] = "nested"
+    """Fit every prior pattern from one prior up, or only the fullest."""
+    report: Literal["highest", "all"] = "highest"
+    """Keep the result of the fullest pattern per student, or one row per pattern."""
+    repeaters: Literal["exclude", "own_cohort"] = "exclude"
+    """Students who took the same grade's test in the prior year: counted out, or compared with each other."""
+    min_cohort: int = Field(0, ge=0)
+    """Cohorts with fewer students are not fitted."""
+
+
+class Peers(_Part):
+    """Demographic similarity: what joins the prior scores in the model."""
+
+    flags: tuple[str, ...] = ()
+    """Yes/no student columns."""
+    categories: tuple[str, ...] = ()
+    """Categorical student columns; the most frequent level is the reference."""
+    composition: Literal["none", "one_step"] = "none"
+    """School means of the most recent own prior and of every flag as further columns."""
+    missing: Literal["error", "exclude"] = "error"
+    """Students with a missing flag or category."""
+
+
+class Knots(_Part):
+    """Interior and boundary knots of one prior's spline basis [scale-score points]."""
+
+    knots: tuple[float, ...]
+    boundaries: tuple[float, float]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        line = (self.boundaries[0], *self.knots, self.boundaries[1])
+        if any(a > b for a, b in zip(line, line[1:], strict=False)) or line[0] == line[-1]:
+            raise ValueError(f"knots must not decrease and lie within the boundaries, got {line}")
+        return self
+
+
+class Basis(_Part):
+    """B-spline basis of each prior score (Betebenner 2009)."""
+
+    degree: int = Field(3, ge=1, le=5)
+    knot_quantiles: tuple[Fraction, ...] = (0.2, 0.4, 0.6, 0.8)
+    """Interior knots at these quantiles (linear interpolation) of the prior's scores."""
+    boundary_margin: float = Field(0.1, ge=0.0)
+    """Boundary knots: range of the scores widened by this share of its width on each side."""
+    round_digits: int | Literal["none"] = 3
+    """Decimals of data-driven knots."""
+    knots_from: Literal["all_rows", "cohort"] = "all_rows"
+    """Scores that place the knots: all rows of that subject and grade before the current year, or the cohort's."""
+    fixed: dict[str, dict[int, Knots]] = {}
+    """subject -> grade of the prior -> knots to use instead of data-driven ones."""
+
+
+class Quantiles(_Part):
+    """The grid of conditional quantiles and what is done with the fitted curves."""
+
+    count: int = Field(100, ge=2, le=1000)
+    """tau = (t - 0.5) / count, t = 1..count."""
+    taus: tuple[Fraction, ...] | None = None
+    """An explicit increasing grid instead of `count`."""
+    rearrange: bool = True
+    """Sort each student's curves so that they do not cross (Chernozhukov et al. 2010)."""
+    round_digits: int | Literal["none"] = 5
+    """Decimals of the curves before they are compared with the score."""
+
+    @field_validator("taus")
+    @classmethod
+    def _increasing(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and (len(value) < 2 or any(a >= b for a, b in zip(value, value[1:], strict=False))):
+            raise ValueError("taus must be at least two increasing numbers between 0 and 1")
+        return value
+
+    def grid(self) -> FloatArray:
+        """Return the taus, shape (m,), increasing in (0, 1)."""
+        if self.taus is not None:
+            return np.array(self.taus, dtype=np.float64)
+        return (np.arange(1, self.count + 1) - 0.5) / self.count
+
+
+class Correction(_Part):
+    """Corrections of student percentiles."""
+
+    loss_hoss: bool = False
+    """Clip curves to the current grade's LOSS/HOSS and give scores at HOSS the highest tied percentile."""
+
+
+class School(_Part):
+    """From student percentiles to a school's growth percentile."""
+
+    percentile: PercentileKind = "continuous"
+    aggregate: Aggregate = "mean"
+    standard_error: Literal["pooled", "own", "sgp"] = "pooled"
+    """Mean: pooled within-school SD (or the school's own SD) / sqrt(n); median: 50 / sqrt(n).
+    "sgp": the R package's rules, SD / sqrt(n) for means and 1.253 times that for medians."""
+    shrinkage: Literal["none", "empirical_bayes"] = "empirical_bayes"
+    growth_percentile: Literal["rank", "normal"] = "rank"
+    min_n: int = Field(20, ge=1)
+    """Schools with fewer scored students get no result."""
+    enrolled_only: bool = False
+    """Count only rows whose `enrolled` column says yes (full academic year)."""
+    band_draws: int = Field(2000, ge=200)
+    """Posterior draws behind each rank band."""
+    seed: int = 20_170_813
+
+
+class Groups(_Part):
+    """Student groups that get their own school results."""
+
+    flags: dict[str, str] = {
+        "EL": "english_learner",
+        "SWD": "disability",
+        "SED": "econ_disadvantaged",
+    }
+    """Group label -> yes/no column."""
+    race: str = "race_ethnicity"
+    """Column of the racial/ethnic groups, each value a group; empty for none."""
+    lowest_race: bool = True
+    """Add, per school and metric, the racial/ethnic group with the lowest result."""
+    min_n: int = Field(20, ge=1)
+    reference: Literal["all_students", "group"] = "all_students"
+    """Distribution in which a group's result is ranked: all schools' all-student results, or its own group's."""
+
+
+class Levels(_Part):
+    """Levels 1-10 from the school growth percentile."""
+
+    rule: Literal["fixed_tens", "base_deciles"] = "fixed_tens"
+    """0-9 -> 1, ..., 90-100 -> 10; or deciles of the base year's schools."""
+
+
+class GrowthSpec(_Part):
+    """Every choice of a growth run.
+
+    Examples
+    --------
+    >>> spec = GrowthSpec.preset("core")
+    >>> spec.replace({"school.aggregate": "median"}).school.aggregate
+    'median'
+    """
+
+    name: str = "custom"
+    columns: Columns = Columns()
+    scale: Scale = Scale()
+    cohorts: Cohorts = Cohorts()
+    peers: Peers = Peers()
+    basis: Basis = Basis()
+    quantiles: Quantiles = Quantiles()
+    correction: Correction = Correction()
+    school: School = School()
+    groups: Groups = Groups()
+    levels: Levels = Levels()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.correction.loss_hoss and not self.scale.bounds:
+            raise ValueError("correction.loss_hoss needs scale.bounds")
+        return self
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> GrowthSpec:
+        """Validate a nested mapping.
+
+        Raises
+        ------
+        SpecError
+            Names each offending key, its value, and the nearest valid name.
+        """
+        try:
+            return cls.model_validate(dict(data))
+        except ValidationError as error:
+            raise SpecError(_explain(error)) from None
+
+    @classmethod
+    def preset(cls, name: str) -> GrowthSpec:
+        """Return a shipped specification: ``core`` or ``sgp``."""
+        return cls.from_dict(tomllib.loads(preset_text(name)))
+
+    @classmethod
+    def from_toml(cls, source: str | Path) -> GrowthSpec:
+        """Read a specification from a TOML file, or from TOML text if `source` has a line break."""
+        text = source if isinstance(source, str) and "\n" in source else Path(source).read_text("utf-8")
+        try:
+            return cls.from_dict(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise SpecError(f"The specification is not valid TOML: {error}.") from None
+
+    def to_toml(self) -> str:
+        """Return the whole specification, defaults included, as TOML that `from_toml` reads back."""
+        import tomli_w
+
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    def replace(self, changes: Mapping[str, Any]) -> GrowthSpec:
+        """Return a validated copy with dotted keys changed, e.g. ``{"school.min_n": 10}``."""
+        data = self.model_dump(mode="python")
+        for key, value in changes.items():
+            *path, last = key.split(".")
+            node = data
+            for step in path:
+                child = node.get(step)
+                if not isinstance(child, dict):
+                    raise SpecError(f"Unknown key {key!r}{did_you_mean(step, node)}")
+                node = child
+            node[last] = value
+        return type(self).from_dict(data)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical text: equal digests mean equal choices."""
+        return hashlib.sha256(self.to_toml().encode()).hexdigest()
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Return the JSON Schema, for editors that check TOML while it is typed."""
+        return cls.model_json_schema()
+
+
+def preset_text(name: str) -> str:
+    """Return the commented TOML of a preset."""
+    if name not in PRESETS:
+        raise SpecError(f"Unknown preset {name!r}; presets are {', '.join(PRESETS)}{did_you_mean(name, PRESETS)}")
+    return resources.files("growth.spec").joinpath("presets", f"{name}.toml").read_text("utf-8")
+
+
+def _explain(error: ValidationError) -> str:
+    lines = ["The specification is not valid:"]
+    for item in error.errors():
+        where = ".".join(str(step) for step in item["loc"])
+        if item["type"] == "extra_forbidden":
+            valid = _fields_at(item["loc"][:-1])
+            lines.append(f"  unknown key {where!r}{did_you_mean(str(item['loc'][-1]), valid)} (valid: {', '.join(valid)})")
+        else:
+            lines.append(f"  {where or 'spec'} = {item['input']!r}: {item['msg']}")
+    return "\n".join(lines)
+
+
+def _fields_at(path: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = GrowthSpec
+    for step in path:
+        field = model.model_fields.get(str(step))
+        kind = field.annotation if field else None
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            return sorted(Knots.model_fields) if "fixed" in path else []
+        model = kind
+    return list(model.model_fields)
