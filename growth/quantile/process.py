@@ -1,0 +1,158 @@
+"""A fitted quantile-regression process: coefficients for every tau, and the proof that they are optimal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from growth._types import FloatArray, IntArray
+from growth.errors import SpecError
+from growth.kernels import scoring
+
+__all__ = ["QuantileProcess", "Scores"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Places of responses in their conditional distributions."""
+
+    below: IntArray
+    """Number of curves below the response, shape (n,)."""
+    upto: IntArray
+    """Number of curves not above the response, shape (n,)."""
+    percentile: FloatArray
+    """Continuous percentile in (0, 1), shape (n,): interpolated, mid-p on ties."""
+    median: FloatArray
+    """Conditional median, shape (n,) [units of the response]."""
+    crossing_share: float
+    """Share of neighbouring pairs of curves that crossed before rearrangement."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuantileProcess:
+    """Exact linear quantile regressions for a grid of taus.
+
+    Every coefficient vector is a vertex of its linear program and comes with a dual point: `dual` for the
+    `basis` rows; every other row's dual value is w (tau - 1[y < x'b]). `relative_gap` is the proven distance from
+    optimality.
+    """
+
+    taus: FloatArray
+    """Shape (m,)."""
+    coef: FloatArray
+    """Shape (m, p), one column per column of the design; 0 for dropped columns."""
+    objective: FloatArray
+    """Sum of check losses, shape (m,) [units of the response]."""
+    relative_gap: FloatArray
+    """(primal - dual) / primal, shape (m,)."""
+    dual: FloatArray
+    """Dual values of the basic rows over their weights, in [tau - 1, tau], shape (m, rank)."""
+    basis: IntArray
+    """Row numbers that each solution interpolates, shape (m, rank)."""
+    status: tuple[str, ...]
+    """Per tau: "certified", or "fallback" when the plain simplex on all rows had to be used (certified as well)."""
+    counters: dict[str, IntArray] = field(repr=False)
+    """Per tau, shape (m,): passes over the data, pivots, band rows, rows checked, rows added, retries."""
+    names: tuple[str, ...] = ()
+    """Names of the design columns."""
+    dropped: tuple[int, ...] = ()
+    """Design columns that depend linearly on earlier ones; they take no part in the fit."""
+    n: int = 0
+    """Rows with positive weight."""
+
+    @property
+    def rank(self) -> int:
+        """Number of linearly independent columns."""
+        return int(self.coef.shape[1]) - len(self.dropped)
+
+    @property
+    def dropped_names(self) -> tuple[str, ...]:
+        """Names of the dropped columns."""
+        return tuple(self.names[j] if self.names else f"x{j}" for j in self.dropped)
+
+    def __repr__(self) -> str:
+        worst = float(self.relative_gap.max())
+        dropped = f", dropped={list(self.dropped_names)}" if self.dropped else ""
+        return (
+            f"QuantileProcess({len(self.taus)} taus in [{self.taus[0]:g}, {self.taus[-1]:g}], n={self.n:,}, "
+            f"p={self.coef.shape[1]}{dropped}, largest relative gap {worst:.1e})"
+        )
+
+    def predict(
+        self,
+        design: FloatArray,
+        *,
+        rearrange: bool = True,
+        digits: int | None = None,
+        bounds: tuple[float, float] | None = None,
+    ) -> FloatArray:
+        """Return the conditional quantiles, shape (n, m).
+
+        Parameters
+        ----------
+        design : ndarray, shape (n, p)
+        rearrange : bool
+            Sort each row so that quantiles do not cross.
+        digits : int, optional
+            Decimals to round to, after sorting.
+        bounds : (low, high), optional
+            Clip to this range before sorting.
+        """
+        design = self._checked(design)
+        out = np.empty((design.shape[0], len(self.taus)))
+        low, high = bounds or (-np.inf, np.inf)
+        scoring.curve_values(
+            design, np.ascontiguousarray(self.coef.T), rearrange, _scale(digits), float(low), float(high), out
+        )
+        return out
+
+    def score(
+        self,
+        design: FloatArray,
+        response: FloatArray,
+        *,
+        rearrange: bool = True,
+        digits: int | None = None,
+        bounds: tuple[float, float] | None = None,
+    ) -> Scores:
+        """Place each response among its row's conditional quantiles without storing them.
+
+        Parameters
+        ----------
+        design : ndarray, shape (n, p)
+        response : ndarray, shape (n,)
+        rearrange, digits, bounds
+            As in `predict`.
+        """
+        design = self._checked(design)
+        response = np.ascontiguousarray(response, dtype=np.float64)
+        n, m = design.shape[0], len(self.taus)
+        below, upto = np.empty(n, np.int64), np.empty(n, np.int64)
+        percentile, median = np.empty(n), np.empty(n)
+        low, high = bounds or (-np.inf, np.inf)
+        crossed = scoring.place(
+            design,
+            np.ascontiguousarray(self.coef.T),
+            response,
+            self.taus,
+            rearrange,
+            _scale(digits),
+            float(low),
+            float(high),
+            below,
+            upto,
+            percentile,
+            median,
+        )
+        return Scores(below, upto, percentile, median, crossed / max(1, n * (m - 1)))
+
+    def _checked(self, design: FloatArray) -> FloatArray:
+        design = np.ascontiguousarray(design, dtype=np.float64)
+        if design.ndim != 2 or design.shape[1] != self.coef.shape[1]:
+            raise SpecError(f"The design has shape {design.shape}; this process was fitted with {self.coef.shape[1]} columns.")
+        return design
+
+
+def _scale(digits: int | None) -> float:
+    return 0.0 if digits is None else 10.0**digits
