@@ -7,9 +7,11 @@ through :meth:`GrowthSpec.replace`, and travels with every result. No field is w
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -25,7 +27,7 @@ Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Columns(_Part):
@@ -45,6 +47,17 @@ class Scale(_Part):
     outside: Literal["error", "exclude"] = "error"
     """What happens to rows with a score outside the bounds."""
 
+    @field_validator("bounds")
+    @classmethod
+    def _ordered(
+        cls, value: dict[str, dict[int, tuple[float, float]]]
+    ) -> dict[str, dict[int, tuple[float, float]]]:
+        for subject, grades in value.items():
+            for grade, (low, high) in grades.items():
+                if not low < high:
+                    raise ValueError(f"{subject} grade {grade}: the lowest score must be below the highest")
+        return value
+
 
 class Cohorts(_Part):
     """Who is compared with whom: one cohort per grade x subject x year x prior pattern."""
@@ -60,7 +73,7 @@ class Cohorts(_Part):
     other_priors: int = Field(0, ge=0, le=4)
     """Most prior scores in each other subject."""
     progressions: dict[int, tuple[int, ...]] = {}
-    """Grade -> prior grades, most recent first, where they are not g-1, g-2, ...; lag = difference in grade."""
+    """Grade -> prior grades, most recent first, where not g-1, g-2, ...; the lag is the difference."""
     orders: Literal["nested", "exact"] = "nested"
     """Fit every prior pattern from one prior up, or only the fullest."""
     report: Literal["highest", "all"] = "highest"
@@ -93,7 +106,7 @@ class Knots(_Part):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         line = (self.boundaries[0], *self.knots, self.boundaries[1])
-        if any(a > b for a, b in zip(line, line[1:], strict=False)) or line[0] == line[-1]:
+        if any(a > b for a, b in pairwise(line)) or line[0] == line[-1]:
             raise ValueError(f"knots must not decrease and lie within the boundaries, got {line}")
         return self
 
@@ -109,7 +122,7 @@ class Basis(_Part):
     round_digits: int | Literal["none"] = 3
     """Decimals of data-driven knots."""
     knots_from: Literal["all_rows", "cohort"] = "all_rows"
-    """Scores that place the knots: all rows of that subject and grade before the current year, or the cohort's."""
+    """Scores that place knots: all of that subject and grade before the current year, or the cohort's."""
     fixed: dict[str, dict[int, Knots]] = {}
     """subject -> grade of the prior -> knots to use instead of data-driven ones."""
 
@@ -129,7 +142,7 @@ class Quantiles(_Part):
     @field_validator("taus")
     @classmethod
     def _increasing(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if value is not None and (len(value) < 2 or any(a >= b for a, b in zip(value, value[1:], strict=False))):
+        if value is not None and (len(value) < 2 or any(a >= b for a, b in pairwise(value))):
             raise ValueError("taus must be at least two increasing numbers between 0 and 1")
         return value
 
@@ -181,7 +194,7 @@ class Groups(_Part):
     """Add, per school and metric, the racial/ethnic group with the lowest result."""
     min_n: int = Field(20, ge=1)
     reference: Literal["all_students", "group"] = "all_students"
-    """Distribution in which a group's result is ranked: all schools' all-student results, or its own group's."""
+    """Distribution that ranks a group's result: the schools' all-student results, or the group's own."""
 
 
 class Levels(_Part):
@@ -240,10 +253,18 @@ class GrowthSpec(_Part):
 
     @classmethod
     def from_toml(cls, source: str | Path) -> GrowthSpec:
-        """Read a specification from a TOML file, or from TOML text if `source` has a line break."""
-        text = source if isinstance(source, str) and "\n" in source else Path(source).read_text("utf-8")
+        """Read a specification from a TOML file, or from TOML text if `source` has a line break.
+
+        Raises
+        ------
+        SpecError
+            If the file cannot be read, is not TOML, or is not a valid specification.
+        """
         try:
+            text = source if isinstance(source, str) and "\n" in source else Path(source).read_text("utf-8")
             return cls.from_dict(tomllib.loads(text))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(f"The specification file {str(source)!r} cannot be read: {error}.") from None
         except tomllib.TOMLDecodeError as error:
             raise SpecError(f"The specification is not valid TOML: {error}.") from None
 
@@ -255,7 +276,7 @@ class GrowthSpec(_Part):
 
     def replace(self, changes: Mapping[str, Any]) -> GrowthSpec:
         """Return a validated copy with dotted keys changed, e.g. ``{"school.min_n": 10}``."""
-        data = self.model_dump(mode="python")
+        data = self.model_dump(mode="json")
         for key, value in changes.items():
             *path, last = key.split(".")
             node = data
@@ -269,8 +290,9 @@ class GrowthSpec(_Part):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the canonical text: equal digests mean equal choices."""
-        return hashlib.sha256(self.to_toml().encode()).hexdigest()
+        """SHA-256 of the choices with keys in alphabetical order: equal specifications, equal digests."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
@@ -281,19 +303,23 @@ class GrowthSpec(_Part):
 def preset_text(name: str) -> str:
     """Return the commented TOML of a preset."""
     if name not in PRESETS:
-        raise SpecError(f"Unknown preset {name!r}; presets are {', '.join(PRESETS)}{did_you_mean(name, PRESETS)}")
+        hint = did_you_mean(name, PRESETS)
+        raise SpecError(f"Unknown preset {name!r}; presets are {', '.join(PRESETS)}{hint}")
     return resources.files("growth.spec").joinpath("presets", f"{name}.toml").read_text("utf-8")
 
 
 def _explain(error: ValidationError) -> str:
     lines = ["The specification is not valid:"]
     for item in error.errors():
-        where = ".".join(str(step) for step in item["loc"])
+        # pydantic adds the tried member of a union, such as "tuple[int, ...]", to the location.
+        where = ".".join(str(step) for step in item["loc"] if "[" not in str(step))
         if item["type"] == "extra_forbidden":
             valid = _fields_at(item["loc"][:-1])
-            lines.append(f"  unknown key {where!r}{did_you_mean(str(item['loc'][-1]), valid)} (valid: {', '.join(valid)})")
+            hint = did_you_mean(str(item["loc"][-1]), valid)
+            lines.append(f"  unknown key {where!r}{hint} (valid: {', '.join(valid)})")
         else:
-            lines.append(f"  {where or 'spec'} = {item['input']!r}: {item['msg']}")
+            shown = "" if isinstance(item["input"], Mapping) else f" = {item['input']!r}"
+            lines.append(f"  {where or 'spec'}{shown}: {item['msg'].removeprefix('Value error, ')}")
     return "\n".join(lines)
 
 
