@@ -85,7 +85,7 @@ def _solve_transposed(lu: FloatArray, order: IntArray, v: FloatArray, x_out: Flo
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def vertex_coefficients(design: FloatArray, response: FloatArray, basis: IntArray, coef_out: FloatArray) -> int:
-    """Write the coefficients through each basis, shape (m, p); bases are sorted first and solutions refined.
+    """Write the coefficients through each basis, shape (m, p), refined twice.
 
     Returns the number of singular bases (their coefficients are NaN).
     """
@@ -93,7 +93,6 @@ def vertex_coefficients(design: FloatArray, response: FloatArray, basis: IntArra
     lu, order, gap, move = np.empty((p, p)), np.empty(p, np.int64), np.empty(p), np.empty(p)
     singular = 0
     for k in range(m):
-        basis[k] = np.sort(basis[k])
         for j in range(p):
             for a in range(p):
                 lu[j, a] = design[basis[k, j], a]
@@ -121,7 +120,7 @@ def sweep(
     response: FloatArray,
     weight: FloatArray,
     taus: FloatArray,
-    coef: FloatArray,
+    turned: FloatArray,
     near_tolerance: float,
     objective_out: FloatArray,
     gradient_out: FloatArray,
@@ -135,7 +134,8 @@ def sweep(
     design : ndarray, shape (n, p)
     response, weight : ndarray, shape (n,)
     taus : ndarray, shape (m,)
-    coef : ndarray, shape (m, p)
+    turned : ndarray, shape (p, m)
+        Coefficients, one column per tau.
     near_tolerance : float
         Rows with a smaller absolute residual are listed instead of summed.
     objective_out : ndarray, shape (m,)
@@ -153,7 +153,6 @@ def sweep(
     """
     n, p = design.shape
     m = taus.shape[0]
-    turned = np.ascontiguousarray(coef.T)
     total, part = np.zeros((p, m)), np.zeros((p, m))
     objective, part_objective = np.zeros(m), np.zeros(m)
     r, c = np.empty(m), np.empty(m)
@@ -199,8 +198,10 @@ def sweep(
             for k in range(m):
                 objective[k] += part_objective[k]
                 part_objective[k] = 0.0
-    gradient_out[:, :] = total.T
-    objective_out[:] = objective
+    for k in range(m):
+        objective_out[k] = objective[k]
+        for a in range(p):
+            gradient_out[k, a] = total[a, k]
     return near
 
 
@@ -232,8 +233,11 @@ def duality_gaps(
         kappa: by how much the worst basic value leaves its box, as a share of the box edge.
     """
     m, p = basis.shape
-    g = gradient.copy()
-    gap_out[:] = 0.0
+    g = np.empty((m, p))
+    for k in range(m):
+        gap_out[k] = 0.0
+        for a in range(p):
+            g[k, a] = gradient[k, a]
     for s in range(near.shape[0]):
         k, i = near[s, 0], near[s, 1]
         if near_side[s] != 0:
@@ -249,14 +253,15 @@ def duality_gaps(
             for a in range(p):
                 lu[j, a] = design[basis[k, j], a]
         if not _lu(lu, order):
-            dual_out[k, :] = np.nan
+            for j in range(p):
+                dual_out[k, j] = np.nan
             gap_out[k] = np.inf
             excess_out[k] = np.inf
             continue
-        _solve_transposed(lu, order, -g[k], d)
+        _solve_transposed(lu, order, g[k], d)
         worst = 0.0
         for j in range(p):
-            v = d[j] / weight[basis[k, j]]
+            v = -d[j] / weight[basis[k, j]]
             dual_out[k, j] = v
             worst = max(worst, v / taus[k] - 1.0, v / (taus[k] - 1.0) - 1.0)
         excess_out[k] = worst

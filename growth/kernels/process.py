@@ -23,9 +23,10 @@ Most rows are nowhere near the hyperplane and their sign is known. Per tau:
 5. *Prove* that no row outside the band changed sides: |x_i'delta| <= h_i |delta|_{X'WX}; rows that this bound
    does not settle are checked one by one, and offenders join the band.
 
-Responses come perturbed by a tiny, fixed amount per row, so that no two rows tie, and tau lowered by a relative 2^-40, so
-that where several b are optimal the one is taken that is the limit from lower taus. Signs are discrete state: they are
-never read off a residual that is zero up to rounding. Optimality is decided by dual feasibility alone. Screening and
+Pivoting works on responses perturbed by a tiny, fixed amount per row, so that no two rows tie; at its optimum the
+true responses return and pivoting goes on if anything changed. Tau is lowered by a relative 2^-40, so that where several b
+are optimal the one is taken that is the limit from lower taus. Signs are discrete state: they are never read off a
+residual that is zero up to rounding. Optimality is decided by dual feasibility alone. Screening and
 Newton steps may use reassociated sums (they choose the path, not the result).
 
 References
@@ -64,7 +65,10 @@ class Problem(NamedTuple):
     """The data of one fit, shared by all taus and never written to."""
 
     design: FloatArray  # (n, p) rows scaled so that columns are O(1)
-    response: FloatArray  # (n,) perturbed so that no rows tie
+    response: FloatArray  # (n,)
+    perturbed: FloatArray  # (n,) response moved by a tiny amount per row, so that no rows tie
+    tie: float  # residuals up to this are zero up to rounding
+    near: float  # rows with residuals up to this are reported with their side
     weight: FloatArray  # (n,) positive
     tiles: NDArray[np.float32]  # (ceil(n / TILE), p, TILE) single-precision copy, zero rows at the end
     offset32: NDArray[np.float32]  # (tiles * TILE,) response - design @ center, huge in the padding
@@ -95,7 +99,8 @@ class Work(NamedTuple):
     listed: IntArray  # (tiles * TILE,)
     rows: IntArray  # (m,) row numbers of the band
     band: FloatArray  # (p, m) columns are rows of the design
-    y: FloatArray  # (m,)
+    y: FloatArray  # (m,) responses
+    moved: FloatArray  # (m,) perturbed responses
     w: FloatArray  # (m,)
     h: FloatArray  # (m,) leverages
     r: FloatArray  # (m,) residuals
@@ -112,10 +117,17 @@ class Work(NamedTuple):
     vec: FloatArray  # (8, p)
 
 
+# Functions called from this file only: no Python entry point, which for named tuples of arrays takes long to compile.
+_inner = njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_inner_search = njit(
+    cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath=SEARCH
+)
+
+
 # --- small dense linear algebra -----------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=SEARCH)
+@_inner_search
 def _dot(a: FloatArray, b: FloatArray) -> float:
     s = 0.0
     for i in range(a.shape[0]):
@@ -123,7 +135,7 @@ def _dot(a: FloatArray, b: FloatArray) -> float:
     return s
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _cholesky(a: FloatArray, factor_out: FloatArray) -> bool:
     p = a.shape[0]
     for j in range(p):
@@ -140,7 +152,7 @@ def _cholesky(a: FloatArray, factor_out: FloatArray) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _cholesky_solve(factor: FloatArray, v: FloatArray, x_out: FloatArray) -> None:
     p = v.shape[0]
     for i in range(p):
@@ -155,7 +167,7 @@ def _cholesky_solve(factor: FloatArray, v: FloatArray, x_out: FloatArray) -> Non
         x_out[i] = s / factor[i, i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _metric_norm(metric: FloatArray, v: FloatArray) -> float:
     p = v.shape[0]
     total = 0.0
@@ -224,7 +236,7 @@ def build_tiles(
 # --- passes over all rows -----------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=SEARCH)
+@_inner_search
 def _screen(
     problem: Problem,
     beta: NDArray[np.float32],
@@ -264,7 +276,7 @@ def _screen(
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _split(
     problem: Problem, state: State, work: Work, count: int, width: np.float32, slack: np.float32
 ) -> tuple[int, int]:
@@ -287,12 +299,13 @@ def _split(
     return m, count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _gather(problem: Problem, work: Work, start: int, stop: int) -> None:
     p = work.band.shape[0]
     for t in range(start, stop):
         i = work.rows[t]
         work.y[t] = problem.response[i]
+        work.moved[t] = problem.perturbed[i]
         work.w[t] = problem.weight[i]
         work.h[t] = problem.leverage32[i]
         for a in range(p):
@@ -302,7 +315,7 @@ def _gather(problem: Problem, work: Work, start: int, stop: int) -> None:
 # --- inside the band ----------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=SEARCH)
+@_inner_search
 def _residuals(band: FloatArray, y: FloatArray, coef: FloatArray, m: int, r_out: FloatArray) -> None:
     for t in range(m):
         r_out[t] = y[t]
@@ -313,7 +326,7 @@ def _residuals(band: FloatArray, y: FloatArray, coef: FloatArray, m: int, r_out:
             r_out[t] -= column[t] * b
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=SEARCH)
+@_inner_search
 def _products(band: FloatArray, direction: FloatArray, m: int, z_out: FloatArray) -> None:
     for t in range(m):
         z_out[t] = 0.0
@@ -324,13 +337,13 @@ def _products(band: FloatArray, direction: FloatArray, m: int, z_out: FloatArray
             z_out[t] += column[t] * b
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=SEARCH)
+@_inner_search
 def _weighted_sum(band: FloatArray, c: FloatArray, m: int, sum_out: FloatArray) -> None:
     for a in range(sum_out.shape[0]):
         sum_out[a] = _dot(band[a, :m], c[:m])
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=SEARCH)
+@_inner_search
 def _band_gram(band: FloatArray, c: FloatArray, m: int, scratch: FloatArray, gram_out: FloatArray) -> None:
     p = gram_out.shape[0]
     for a in range(p):
@@ -343,7 +356,7 @@ def _band_gram(band: FloatArray, c: FloatArray, m: int, scratch: FloatArray, gra
             gram_out[b, a] = s
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=SEARCH)
+@_inner_search
 def _smooth_weights(work: Work, tau: float, width: float, m: int) -> None:
     """Dual values of the loss smoothed over +-width h_i, into ``work.step``."""
     r, h, w, c = work.r, work.h, work.w, work.step
@@ -353,7 +366,7 @@ def _smooth_weights(work: Work, tau: float, width: float, m: int) -> None:
         c[t] = w[t] * (tau - 1.0 + u)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _newton(
     problem: Problem, state: State, work: Work, tau: float, outside: FloatArray, coef: FloatArray, m: int, keep: float
 ) -> bool:
@@ -371,7 +384,7 @@ def _newton(
     for a in range(p):
         trace += work.fresh[a, a]
         trace_gram += problem.gram[a, a]
-    ridge = 1e-3 * trace / trace_gram
+    ridge = 0.05 * trace / trace_gram
     for a in range(p):
         for b in range(p):
             new = work.fresh[a, b] + ridge * problem.gram[a, b]
@@ -395,7 +408,7 @@ def _newton(
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _enter(directions: FloatArray, alpha: FloatArray, leaving: int) -> None:
     """Replace basic row `leaving` by a row with products `alpha` = directions @ x."""
     p = alpha.shape[0]
@@ -409,7 +422,26 @@ def _enter(directions: FloatArray, alpha: FloatArray, leaving: int) -> None:
                 directions[j, b] -= f * directions[leaving, b]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
+def _sort_pairs(key: FloatArray, value: IntArray, n: int) -> None:
+    """Shell sort of the first n keys, values along with them."""
+    gap = 1
+    while gap < n // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, n):
+            k, v = key[i], value[i]
+            j = i
+            while j >= gap and key[j - gap] > k:
+                key[j] = key[j - gap]
+                value[j] = value[j - gap]
+                j -= gap
+            key[j] = k
+            value[j] = v
+        gap //= 3
+
+
+@_inner
 def _crash(work: Work, m: int, width: float) -> bool:
     """Choose a basis among the rows nearest to zero; Gauss-Jordan elimination fills ``directions``."""
     p = work.basis.shape[0]
@@ -430,9 +462,9 @@ def _crash(work: Work, m: int, width: float) -> bool:
                 work.pick[n] = t
                 work.slope[n] = score
                 n += 1
-        order = np.argsort(work.slope[:n])
+        _sort_pairs(work.slope, work.pick, n)
         for s in range(n):
-            t = work.pick[order[s]]
+            t = work.pick[s]
             for a in range(p):
                 x[a] = work.band[a, t]
             largest = 0.0
@@ -459,7 +491,7 @@ def _crash(work: Work, m: int, width: float) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _refactor(work: Work) -> bool:
     """Recompute ``directions`` from the basis by Gauss-Jordan elimination with full slot choice."""
     p = work.basis.shape[0]
@@ -488,8 +520,8 @@ def _refactor(work: Work) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _vertex_coef(work: Work, coef: FloatArray) -> None:
+@_inner
+def _vertex_coef(work: Work, y: FloatArray, coef: FloatArray) -> None:
     """Coefficients through the basic rows, refined twice."""
     p = coef.shape[0]
     for a in range(p):
@@ -498,7 +530,7 @@ def _vertex_coef(work: Work, coef: FloatArray) -> None:
         gap = work.vec[2]
         for j in range(p):
             t = work.basis[j]
-            s = work.y[t]
+            s = y[t]
             for a in range(p):
                 s -= work.band[a, t] * coef[a]
             gap[j] = s
@@ -507,7 +539,7 @@ def _vertex_coef(work: Work, coef: FloatArray) -> None:
                 coef[a] += gap[j] * work.directions[j, a]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _gradient(work: Work, tau: float, outside: FloatArray, m: int, gradient_out: FloatArray) -> None:
     """Sum of dual value times row over the outside and the non-basic rows of the band."""
     for t in range(m):
@@ -518,7 +550,7 @@ def _gradient(work: Work, tau: float, outside: FloatArray, m: int, gradient_out:
         gradient_out[a] += outside[a]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _select(step: FloatArray, slope: FloatArray, pick: IntArray, n: int, target: float) -> int:
     """Position s of the smallest step at which accumulated slopes reach `target` (which they do in all).
 
@@ -564,7 +596,7 @@ def _select(step: FloatArray, slope: FloatArray, pick: IntArray, n: int, target:
     return min(low, n - 1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _descend(
     problem: Problem, state: State, work: Work, tau: float, outside: FloatArray, coef: FloatArray, m: int, budget: int
 ) -> tuple[int, int]:
@@ -605,12 +637,12 @@ def _descend(
                 return OK, pivots
             if not _refactor(work):
                 return STALLED, pivots
-            _vertex_coef(work, coef)
+            _vertex_coef(work, work.y, coef)
             _residuals(work.band, work.y, coef, m, r)
             for j in range(p):
                 r[basis[j]] = 0.0
             for t in range(m):
-                if sign[t] != 0.0 and sign[t] * r[t] < 0.0:
+                if sign[t] * r[t] < -problem.tie:
                     sign[t] = -sign[t]
             _gradient(work, tau, outside, m, g)
             for j in range(p):
@@ -691,7 +723,7 @@ def _descend(
 # --- one tau ------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _outside_term(problem: Problem, state: State, work: Work, tau: float, m: int, outside_out: FloatArray) -> None:
     """Sum of dual value times row over all rows outside the band."""
     p = outside_out.shape[0]
@@ -704,7 +736,7 @@ def _outside_term(problem: Problem, state: State, work: Work, tau: float, m: int
         outside_out[a] = tau * (problem.total[a] - all_band[a]) - (state.below[a] - below_band[a])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _offenders(
     problem: Problem,
     state: State,
@@ -730,7 +762,7 @@ def _offenders(
             r = problem.response[i]
             for a in range(p):
                 r -= problem.design[i, a] * coef[a]
-            if r * side[i] < 0.0:
+            if r * side[i] <= problem.near:
                 known = False
                 for t in range(screened, min(m + added, capacity)):
                     known = known or work.rows[t] == i
@@ -741,7 +773,7 @@ def _offenders(
     return checked, added
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _commit(problem: Problem, state: State, work: Work, m: int) -> None:
     """Carry the exact sides of the band's rows into the state; basic rows count as above."""
     p = state.coef.shape[0]
@@ -755,7 +787,7 @@ def _commit(problem: Problem, state: State, work: Work, m: int) -> None:
             state.side32[i] = -state.side32[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _solve_tau(problem: Problem, state: State, work: Work, tau: float, target: int, cold: bool, counters: IntArray) -> int:
     """Find the optimal vertex at `tau` from the prediction in ``state.coef``."""
     n, p = problem.design.shape
@@ -768,7 +800,7 @@ def _solve_tau(problem: Problem, state: State, work: Work, tau: float, target: i
         for a in range(p):
             beta[a] = state.coef[a] - problem.center[a]
             size += (p + 3) * problem.column_max[a] * abs(beta[a])
-        slack = np.float32(1.2e-7 * size)
+        slack = np.float32(1.2e-7 * size + 1.001 * problem.near)  # no row outside the band may end up near zero
         width = np.float32(np.inf) if everything else np.float32(state.width[0])
         count = _screen(problem, beta, width, slack, state.side32, work.residual32, work.listed)
         counters[PASSES] += 1
@@ -796,7 +828,7 @@ def _solve_tau(problem: Problem, state: State, work: Work, tau: float, target: i
         for a in range(p):
             delta[a] = coef[a] - state.coef[a]
         moved = _metric_norm(problem.metric, delta)
-        if not everything and moved > 3.0 * state.width[0] and attempt < 12:
+        if not everything and moved > 3.0 * state.width[0] and attempt < 5:
             # Far from the solution: a better prediction is worth more than a vertex of the wrong band.
             for a in range(p):
                 state.coef[a] += min(1.0, 6.0 * state.width[0] / moved) * delta[a]
@@ -806,8 +838,8 @@ def _solve_tau(problem: Problem, state: State, work: Work, tau: float, target: i
             state.width[0] *= 2.0
             counters[RETRIES] += 1
             continue
-        _vertex_coef(work, coef)
-        _residuals(work.band, work.y, coef, m, work.r)
+        _vertex_coef(work, work.moved, coef)
+        _residuals(work.band, work.moved, coef, m, work.r)
         for t in range(m):
             work.sign[t] = 1.0 if work.r[t] >= 0.0 else -1.0
         for j in range(p):
@@ -862,6 +894,17 @@ def _solve_tau(problem: Problem, state: State, work: Work, tau: float, target: i
     return -1
 
 
+@_inner
+def _score_quantile(work: Work, coef: FloatArray, m: int, share: float) -> float:
+    """Return the `share` quantile of |residual| / leverage among the first m band rows."""
+    _residuals(work.band, work.y, coef, m, work.r)
+    for t in range(m):
+        work.step[t] = abs(work.r[t]) / work.h[t]
+        work.slope[t] = 1.0
+        work.pick[t] = t
+    return work.step[_select(work.step, work.slope, work.pick, m, max(1.0, share * m))]
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def cold_start(problem: Problem, state: State, work: Work, tau: float, rows: int, share: float) -> None:
     """Bring ``state.coef`` from least squares near the solution by Newton steps on `rows` strided rows.
@@ -877,18 +920,11 @@ def cold_start(problem: Problem, state: State, work: Work, tau: float, rows: int
     _gather(problem, work, 0, m)
     quantile = 0.6
     for _ in range(6):
-        _residuals(work.band, work.y, coef, m, work.r)
-        for t in range(m):
-            work.z[t] = abs(work.r[t]) / work.h[t]
-        state.width[0] = np.partition(work.z[:m], int(quantile * (m - 1)))[int(quantile * (m - 1))]
+        state.width[0] = _score_quantile(work, coef, m, quantile)
         if not _newton(problem, state, work, tau, outside, coef, m, 0.0):
             break
         quantile *= 0.6
-    _residuals(work.band, work.y, coef, m, work.r)
-    for t in range(m):
-        work.z[t] = abs(work.r[t]) / work.h[t]
-    k = int(min(share, 1.0) * (m - 1))
-    state.width[0] = max(np.partition(work.z[:m], k)[k], 1e-300)
+    state.width[0] = max(_score_quantile(work, coef, m, min(share, 1.0)), 1e-300)
     for a in range(p):
         for b in range(p):
             state.curvature[a, b] *= n / m
@@ -906,7 +942,6 @@ def solve_path(
     cold: bool,
     coef_out: FloatArray,
     basis_out: IntArray,
-    tie_tolerance: float,
     ties_out: IntArray,
     n_ties_out: IntArray,
     counters_out: IntArray,
@@ -914,8 +949,8 @@ def solve_path(
 ) -> None:
     """Solve the taus of `order` one after the other, starting from `state`, which belongs to `tau_from`.
 
-    Rows other than basic ones whose residual is below `tie_tolerance` are reported with their side in ``ties_out``
-    as (position of tau, row, side): their dual value cannot be read off an unperturbed residual.
+    Rows other than basic ones with a residual up to ``problem.near`` are reported with their side in ``ties_out``
+    as (position of tau, row, side): their dual value cannot be read off the residual.
     """
     p = state.coef.shape[0]
     previous = tau_from
@@ -942,7 +977,7 @@ def solve_path(
         for j in range(p):
             basis_out[k, j] = work.rows[work.basis[j]]
         for t in range(m):
-            if work.sign[t] != 0.0 and abs(work.r[t]) < tie_tolerance:
+            if work.sign[t] != 0.0 and abs(work.r[t]) <= problem.near:
                 if n_ties_out[0] < ties_out.shape[0]:
                     ties_out[n_ties_out[0], 0] = k
                     ties_out[n_ties_out[0], 1] = work.rows[t]

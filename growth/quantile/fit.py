@@ -22,12 +22,19 @@ __all__ = ["GAP_TOLERANCE", "fit_quantiles"]
 
 GAP_TOLERANCE = 1e-9
 """Largest relative duality gap that counts as proof of optimality."""
-RANK_TOLERANCE = 1e-9
+RANK_TOLERANCE = 1e-7
 """A column whose part orthogonal to earlier columns is a smaller share of its length is dropped."""
 SAFE_PIVOT = 1e-6
 """Smallest squared pivot of the normalised Gram matrix that needs no closer look at the rank."""
 PERTURBATION = 2.0**-34
 """Size of the response perturbation that breaks ties, as a share of the typical deviation of the response."""
+TIE = 2.0**-36
+"""Residuals up to this share of the typical deviation are zero up to rounding."""
+NEAR = 2.0**-26
+"""Rows nearer to a hyperplane than this share are proven with the side that the solver gave them."""
+COLLAPSE_FROM = 2000
+"""Fewer rows are not searched for duplicates."""
+COUNTERS = ("passes", "pivots", "band", "checked", "added", "retries")
 DEFAULT_TAUS = (np.arange(1, 101) - 0.5) / 100
 
 
@@ -35,11 +42,12 @@ DEFAULT_TAUS = (np.arange(1, 101) - 0.5) / 100
 class _Prepared:
     """Arrays of one fit in the coordinates of the search."""
 
-    design: FloatArray  # (n, r) original rows and retained columns
+    design: FloatArray  # (n, r) the design in which solutions are proven
     response: FloatArray
     weight: FloatArray
     problem: kernel.Problem
     scale: float  # typical deviation of the response
+    back: FloatArray | None  # (r, r) from coefficients of the proof to the caller's, if they differ
 
 
 def fit_quantiles(
@@ -108,8 +116,12 @@ def fit_quantiles(
     kept, dropped = _independent_columns(design, gram)
     if dropped:
         design, gram = np.ascontiguousarray(design[:, kept]), gram[np.ix_(kept, kept)]
+    first, design, response, weight = _collapse(design, response, weight)
     prepared = _prepare(design, response, weight, gram)
-    basis, ties, counters, fallback = _walk(prepared, grid, n_jobs)
+    if prepared.problem.offset_max <= prepared.problem.near:
+        basis, ties, counters, fallback = _perfect_fit(prepared, grid)
+    else:
+        basis, ties, counters, fallback = _walk(prepared, grid, n_jobs)
     coef, objective, gap, dual = _prove(prepared, grid, basis, ties)
     if not (gap <= GAP_TOLERANCE).all():
         worst = int(np.nanargmax(np.where(np.isnan(gap), np.inf, gap)))
@@ -122,14 +134,14 @@ def fit_quantiles(
             )
         )
     full = np.zeros((grid.size, len(kept) + len(dropped)))
-    full[:, kept] = coef
+    full[:, kept] = coef if prepared.back is None else coef @ prepared.back.T
     return QuantileProcess(
         taus=grid,
         coef=full,
         objective=objective,
         relative_gap=gap,
         dual=dual,
-        basis=kept_rows[basis],
+        basis=kept_rows[first[basis]],
         status=tuple("fallback" if used else "certified" for used in fallback),
         counters=counters,
         names=labels,
@@ -204,6 +216,35 @@ def _independent_columns(design: FloatArray, gram: FloatArray) -> tuple[list[int
     return kept, dropped
 
 
+def _collapse(
+    design: FloatArray, response: FloatArray, weight: FloatArray
+) -> tuple[IntArray, FloatArray, FloatArray, FloatArray]:
+    """Merge equal rows into one of their total weight where a sample says that this halves the problem.
+
+    Returns the row number of each merged row's first member, and the merged arrays.
+    """
+    n, p = design.shape
+    everyone = np.arange(n)
+    if n < COLLAPSE_FROM:
+        return everyone, design, response, weight
+    mix = np.cos(np.arange(1.0, p + 2.0) ** 2)  # equal rows give equal sums; others practically never do
+    sample = everyone[:: max(1, n // 4096)]
+    key = design[sample] @ mix[:-1] + mix[-1] * response[sample]
+    pairs = sample.size - np.unique(key).size
+    if pairs == 0 or sample.size**2 / (2 * pairs) > 0.5 * n:
+        return everyone, design, response, weight
+    key = design @ mix[:-1] + mix[-1] * response
+    _, first, group = np.unique(key, return_index=True, return_inverse=True)
+    rows = np.sort(first)
+    rank = np.empty(first.size, np.int64)
+    rank[np.argsort(first)] = np.arange(first.size)
+    member_of = rows[rank[group]]
+    if not (np.array_equal(design[member_of], design) and np.array_equal(response[member_of], response)):
+        return everyone, design, response, weight
+    total = np.bincount(rank[group], weights=weight, minlength=rows.size)
+    return rows, np.ascontiguousarray(design[rows]), response[rows], total
+
+
 def _prepare(design: FloatArray, response: FloatArray, weight: FloatArray, gram: FloatArray) -> _Prepared:
     n, p = design.shape
     size = np.sqrt(np.diag(gram) / weight.sum())
@@ -217,10 +258,13 @@ def _prepare(design: FloatArray, response: FloatArray, weight: FloatArray, gram:
         safe = bool((np.diag(metric) ** 2 / np.diag(gram)).min() > SAFE_PIVOT)
     except np.linalg.LinAlgError:
         safe = False
+    proof, back = design, None
     if not safe:
         # Nearly dependent columns: search in orthogonal coordinates, where all products are well conditioned.
         factor = np.linalg.qr(search * np.sqrt(relative)[:, None], mode="r")
-        search = np.ascontiguousarray(np.linalg.solve(factor.T, search.T).T * np.sqrt(n))
+        back = np.linalg.inv(factor) * np.sqrt(n)
+        proof = search = np.ascontiguousarray(search @ back)
+        back /= scale[:, None]
         kernel.weighted_gram(search, relative, gram)
         metric = np.linalg.cholesky(gram)
     center = np.linalg.solve(metric.T, np.linalg.solve(metric, search.T @ (relative * response)))
@@ -233,7 +277,10 @@ def _prepare(design: FloatArray, response: FloatArray, weight: FloatArray, gram:
     offset32[:n] = offset
     data = kernel.Problem(
         design=search,
-        response=response + spread * PERTURBATION * _jitter(n),
+        response=response,
+        perturbed=response + spread * PERTURBATION * _jitter(n),
+        tie=spread * TIE,
+        near=4.0 * spread * NEAR,
         weight=relative,
         tiles=tiles,
         offset32=offset32,
@@ -246,14 +293,14 @@ def _prepare(design: FloatArray, response: FloatArray, weight: FloatArray, gram:
         total=search.T @ relative,
         total_abs=np.abs(search).T @ relative,
     )
-    return _Prepared(design, response, weight, data, spread)
+    return _Prepared(proof, response, weight, data, spread, back)
 
 
 def _typical_deviation(response: FloatArray) -> float:
     """Return a scale of the response that neither outliers nor heavy ties distort."""
     deviation = np.abs(response - np.median(response))
     typical = float(np.median(deviation)) or float(deviation.mean())
-    rounding = 2.0**-14 * float(np.median(np.abs(response)))
+    rounding = 2.0**-8 * float(np.median(np.abs(response)))
     return max(typical, rounding) or 1.0
 
 
@@ -285,7 +332,6 @@ def _walk(
     capacity = n if target >= n else min(n, max(8 * target, start_rows))
     coef, basis = np.empty((m, p)), np.zeros((m, p), np.int64)
     counters, status = np.zeros((m, kernel.N_COUNTERS), np.int64), np.zeros(m, np.int64)
-    near = 4.0 * prepared.scale * PERTURBATION
 
     def walk(state: kernel.State, order: IntArray, tau_from: float, target: int, capacity: int, cold: bool) -> IntArray:
         work = _workspace(data, capacity)
@@ -294,7 +340,7 @@ def _walk(
             count = np.zeros(1, np.int64)
             before = kernel.State(*(a.copy() for a in state))
             kernel.solve_path(
-                data, state, work, taus, order, tau_from, target, cold, coef, basis, near, ties, count, counters, status
+                data, state, work, taus, order, tau_from, target, cold, coef, basis, ties, count, counters, status
             )
             if count[0] <= ties.shape[0]:
                 return ties[: count[0]]
@@ -326,11 +372,23 @@ def _walk(
         raise ConvergenceError(
             f"{int(np.count_nonzero(status))} of {m} quantiles did not reach an optimal vertex within the pivot budget."
         )
-    names = ("passes", "pivots", "band", "checked", "added", "retries")
-    table = {name: counters[:, c].copy() for c, name in enumerate(names)}
+    table = {name: counters[:, c].copy() for c, name in enumerate(COUNTERS)}
     used = np.zeros(m, bool)
     used[failed] = True
     return basis, np.concatenate(found), table, used.tolist()
+
+
+def _perfect_fit(
+    prepared: _Prepared, taus: FloatArray
+) -> tuple[IntArray, IntArray, dict[str, IntArray], list[bool]]:
+    """All rows lie on one hyperplane: any independent rows are a basis, and the dual point 0 proves it."""
+    from scipy.linalg import qr
+
+    p = prepared.design.shape[1]
+    rows = qr(prepared.design.T, mode="r", pivoting=True)[1][:p].astype(np.int64)
+    basis = np.tile(rows, (taus.size, 1))
+    counters = {name: np.zeros(taus.size, np.int64) for name in COUNTERS}
+    return basis, np.empty((0, 3), np.int64), counters, [False] * taus.size
 
 
 def _threads(n_jobs: int) -> int:
@@ -365,6 +423,7 @@ def _workspace(data: kernel.Problem, capacity: int) -> kernel.Work:
         rows=integers(capacity),
         band=zeros(p, capacity),
         y=zeros(capacity),
+        moved=zeros(capacity),
         w=zeros(capacity),
         h=zeros(capacity),
         r=zeros(capacity),
@@ -389,13 +448,22 @@ def _prove(
     design, response, weight = prepared.design, prepared.response, prepared.weight
     m, p = basis.shape
     coef, objective, gradient = np.empty((m, p)), np.empty(m), np.empty((m, p))
+    basis.sort(axis=1)  # so that the coefficients do not depend on the path to the basis
     certificate.vertex_coefficients(design, response, basis, coef)
-    tolerance = 2.0 * prepared.scale * PERTURBATION
+    # A nearly perfect fit has no size of its own to compare its rounding errors with.
+    floor = weight.sum() * prepared.scale * 2.0**-12
+    if prepared.problem.offset_max <= prepared.problem.near:
+        for k in range(m):
+            r = response - design @ coef[k]
+            objective[k] = weight @ (r * (taus[k] - (r < 0.0)))
+        return coef, objective, objective / floor, np.zeros((m, p))
+    tolerance = prepared.scale * NEAR
+    turned = np.ascontiguousarray(coef.T)
     capacity = m * p + len(ties) + 1024
     while True:
         near, near_residual = np.empty((capacity, 2), np.int64), np.empty(capacity)
         count = certificate.sweep(
-            design, response, weight, taus, coef, tolerance, objective, gradient, near, near_residual
+            design, response, weight, taus, turned, tolerance, objective, gradient, near, near_residual
         )
         if count <= capacity:
             break
@@ -404,7 +472,6 @@ def _prove(
     side = _near_sides(near, near_residual, basis, ties, response.size)
     dual, gap, excess = np.empty((m, p)), np.empty(m), np.empty(m)
     certificate.duality_gaps(design, weight, taus, basis, near, near_residual, side, gradient, dual, gap, excess)
-    floor = weight.sum() * prepared.scale * 2.0**-40  # the loss of a perfect fit is rounding error
     return coef, objective, np.maximum(gap, 0.0) / np.maximum(objective, floor) + excess, dual
 
 
