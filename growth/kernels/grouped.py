@@ -1,7 +1,7 @@
 """Summaries of values within groups, and places of draws within rows of reference draws.
 
-Groups are integer codes 0..G-1. Values are ordered within their group before anything is summed, so that results
-do not depend on the order of the rows, not even in the last digit.
+Groups are integer codes 0..G-1. Values are ordered within their group before anything is summed, so that
+results do not depend on the order of the rows, not even in the last digit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ __all__ = ["GroupSummaries", "gather", "places", "summarise"]
 class GroupSummaries(NamedTuple):
     """One entry per group, each of shape (G,)."""
 
-    count: IntArray
+    size: IntArray
+    """Number of values."""
     mean: FloatArray
     """NaN for empty groups."""
     sd: FloatArray
