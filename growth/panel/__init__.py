@@ -1,0 +1,19 @@
+"""The only door for dataframes: read a student table, form cohorts, simulate systems with known truth."""
+
+from growth.panel.build import build_panels
+from growth.panel.panels import Panel, PanelSet
+from growth.panel.patterns import Pattern, Prior
+from growth.panel.simulate import SimulatedSystem, simulate_table
+from growth.panel.table import StudentTable, read_table
+
+__all__ = [
+    "Panel",
+    "PanelSet",
+    "Pattern",
+    "Prior",
+    "SimulatedSystem",
+    "StudentTable",
+    "build_panels",
+    "read_table",
+    "simulate_table",
+]

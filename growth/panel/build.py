@@ -1,0 +1,210 @@
+"""From the student table to the cohorts that are fitted, with an account of every row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from growth._types import BoolArray, FloatArray, IntArray
+from growth.errors import CohortError, problem
+from growth.panel.covariates import Covariates, read_covariates, refuse_missing
+from growth.panel.history import STATUSES, Cell, code_of, trace_cell
+from growth.panel.panels import Panel, PanelSet
+from growth.panel.patterns import Pattern
+from growth.panel.records import Records
+from growth.panel.scope import Scope, find_scope
+from growth.panel.table import StudentTable
+from growth.panel.waterfall import ALL_SUBJECTS, Line, Step, step_lines, waterfall_frame
+from growth.spec import GrowthSpec
+
+__all__ = ["build_panels"]
+
+_REASONS: tuple[tuple[Step, tuple[str, ...]], ...] = (
+    ("has_current_score", ("no_current_score",)),
+    ("has_priors", ("no_prior_score", "off_path", "repeater")),
+    ("cohort_large_enough", ("missing_covariate", "cohort_too_small")),
+    ("scored", ()),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sources:
+    """What every cell is built from."""
+
+    records: Records
+    covariates: Covariates
+    incomplete: BoolArray  # (N,) rows without a covariate
+    labels: dict[int, str]  # year -> the caller's text
+    spec: GrowthSpec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outcome:
+    """What became of the n students of a cell."""
+
+    cell: Cell
+    panels: list[Panel]
+    status: IntArray  # (n,) codes of STATUSES
+    highest: IntArray  # (n,) position in `panels` of the highest-order panel, -1 if none
+
+
+def build_panels(table: StudentTable, spec: GrowthSpec) -> PanelSet:
+    """Form one cohort per grade x subject x year x prior pattern.
+
+    A student belongs to a pattern if the record of every prior year of the pattern is in the progression's
+    grade and has a score; nothing is imputed. Membership is nested: a cohort with fewer priors holds everyone
+    who has those priors, also those who have more. The knot scores of ``basis.knots_from = "all_rows"`` are
+    all scores of the prior's subject and grade, whoever has them, in the years from the earliest own prior
+    that any student of the grade has up to the year before the current one.
+
+    Parameters
+    ----------
+    table : StudentTable
+    spec : GrowthSpec
+        ``cohorts``, ``peers``, ``basis.knots_from`` and ``scale.bounds`` matter here.
+
+    Returns
+    -------
+    PanelSet
+
+    Raises
+    ------
+    CohortError
+        Nothing is in scope, or no cohort is large enough; the message counts the rows per reason.
+    ColumnError
+        A covariate is missing where it is needed and ``peers.missing`` is ``"error"``.
+
+    References
+    ----------
+    Betebenner, D. (2009). Norm- and criterion-referenced student growth. Educational Measurement: Issues and
+    Practice, 28(4), 42-51.
+    """
+    records = Records.of(table.frame)
+    scope = find_scope(records, spec.cohorts)
+    cells = [trace_cell(records, *cell, spec.cohorts) for cell in scope.cells]
+    sources = _sources(table, records, cells, spec)
+    outcomes = [_build_cell(cell, sources) for cell in cells]
+    panels = tuple(panel for outcome in outcomes for panel in outcome.panels)
+    lines = _table_lines(table, scope) + _cell_lines(outcomes)
+    if not panels:
+        raise CohortError(_nothing_to_fit(outcomes, spec))
+    counts = pl.concat([table.counts, waterfall_frame(lines)])
+    return PanelSet(panels, _current(outcomes), counts)
+
+
+def _sources(table: StudentTable, records: Records, cells: Sequence[Cell], spec: GrowthSpec) -> _Sources:
+    covariates = read_covariates(table, spec.peers)
+    absent = covariates.missing()
+    if spec.peers.missing == "error":
+        refuse_missing(absent, np.concatenate([cell.rows[cell.has_priors] for cell in cells]))
+    incomplete = np.zeros(table.frame.height, dtype=np.bool_)
+    for rows in absent.values():
+        incomplete |= rows
+    labels = dict(table.frame.select("year", "year_label").unique().sort("year").iter_rows())
+    return _Sources(records, covariates, incomplete, labels, spec)
+
+
+def _build_cell(cell: Cell, sources: _Sources) -> _Outcome:
+    cohorts = sources.spec.cohorts
+    eligible = cell.has_priors & ~sources.incomplete[cell.rows]
+    patterns = cell.patterns(eligible, cohorts)
+    panels: list[Panel] = []
+    highest = np.full(len(cell.rows), -1)
+    tried = np.zeros(len(cell.rows), dtype=np.bool_)
+    for pattern in patterns:
+        members = cell.members(pattern) & eligible
+        tried |= members
+        if np.count_nonzero(members) >= max(cohorts.min_cohort, 1):
+            highest[members] = len(panels)
+            panels.append(_panel(cell, pattern, members, sources))
+    status = cell.status.copy()
+    status[cell.has_priors & ~eligible] = code_of("missing_covariate")
+    status[eligible & (highest < 0)] = code_of("cohort_too_small")
+    if panels and cohorts.orders == "exact":
+        status[eligible & ~tried] = code_of("no_prior_score")
+    return _Outcome(cell, panels, status, highest)
+
+
+def _panel(cell: Cell, pattern: Pattern, members: BoolArray, sources: _Sources) -> Panel:
+    records, spec = sources.records, sources.spec
+    rows = cell.rows[members]
+    priors = records.score[cell.prior_rows(pattern, members)]
+    covariates, names = sources.covariates.matrix(rows, priors[:, 0])
+    return Panel(
+        subject=cell.subject,
+        grade=cell.grade,
+        year=cell.year,
+        pattern=pattern,
+        row=rows,
+        score=records.score[rows],
+        priors=priors,
+        covariates=covariates,
+        covariate_names=names,
+        knot_scores=_knot_scores(cell, pattern, priors, sources),
+        bounds=spec.scale.bounds.get(cell.subject, {}).get(cell.grade),
+        norm_group=_norm_group(cell, pattern, sources.labels),
+    )
+
+
+def _knot_scores(
+    cell: Cell, pattern: Pattern, priors: FloatArray, sources: _Sources
+) -> tuple[FloatArray, ...]:
+    if sources.spec.basis.knots_from == "cohort":
+        return tuple(np.ascontiguousarray(column) for column in priors.T)
+    first, last = cell.year - cell.window, cell.year - 1
+    return tuple(sources.records.scores(p.subject, p.grade, first, last) for p in pattern.priors)
+
+
+def _norm_group(cell: Cell, pattern: Pattern, labels: dict[int, str]) -> str:
+    oldest_first = sorted(pattern.priors, key=lambda prior: -prior.lag)
+    parts = [f"{labels[cell.year - p.lag]}/{p.subject}_{p.grade}" for p in oldest_first]
+    return "; ".join([*parts, f"{labels[cell.year]}/{cell.subject}_{cell.grade}"])
+
+
+def _current(outcomes: Iterable[_Outcome]) -> pl.DataFrame:
+    parts = []
+    for outcome in outcomes:
+        keys = pl.Series("highest", [panel.key for panel in outcome.panels], dtype=pl.String)
+        place = pl.Series(outcome.highest).cast(pl.Int64)
+        parts.append(
+            pl.DataFrame(
+                {
+                    "row": outcome.cell.rows,
+                    "status": pl.Series(STATUSES).gather(outcome.status),
+                    "highest": keys.gather(place.set(place < 0, None)),
+                }
+            )
+        )
+    return pl.concat(parts).sort("row")
+
+
+def _table_lines(table: StudentTable, scope: Scope) -> list[Line]:
+    return step_lines(ALL_SUBJECTS, None, "in_scope", table.frame.height, scope.outside)
+
+
+def _cell_lines(outcomes: Sequence[_Outcome]) -> list[Line]:
+    lines: list[Line] = []
+    for subject, year in sorted({(outcome.cell.subject, outcome.cell.year) for outcome in outcomes}):
+        here = [o.status for o in outcomes if (o.cell.subject, o.cell.year) == (subject, year)]
+        counts = dict(
+            zip(STATUSES, np.bincount(np.concatenate(here), minlength=len(STATUSES)).tolist(), strict=True)
+        )
+        lines.append(Line(subject, year, "in_scope", sum(counts.values())))
+        for step, reasons in _REASONS:
+            lines += step_lines(subject, year, step, lines[-1].rows, {r: counts[r] for r in reasons})
+    return lines
+
+
+def _nothing_to_fit(outcomes: Sequence[_Outcome], spec: GrowthSpec) -> str:
+    status = np.concatenate([outcome.status for outcome in outcomes])
+    counts = zip(STATUSES, np.bincount(status, minlength=len(STATUSES)), strict=True)
+    reasons = ", ".join(f"{name} {count:,}" for name, count in counts if count)
+    return problem(
+        f"No cohort can be fitted; rows in scope by reason: {reasons}",
+        rule=f"current and prior scores, at least {max(spec.cohorts.min_cohort, 1)} students per cohort",
+        rows=len(status),
+        fix="add earlier years, lower cohorts.min_cohort, or name skipped years in cohorts.progressions",
+    )
