@@ -10,7 +10,8 @@ in their boxes [(tau - 1) w_i, tau w_i], d is dual feasible and
 to which only rows on the hyperplane contribute. A basic value outside its box by a share kappa of the box edge
 is made feasible by dividing all of d by 1 + kappa, which costs at most kappa of the dual value.
 
-No reassociated sums here: results are the same on every machine with IEEE arithmetic.
+No reassociated sums here: results are the same on every machine with IEEE arithmetic (the single-precision
+residuals are used only beyond their error bound).
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from growth._types import FloatArray, IntArray
+from numpy.typing import NDArray
 
-BLOCK = 1024
-"""Rows summed on their own before they join the total: keeps rounding errors of sums over many rows small."""
+from growth._types import FloatArray, IntArray
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -114,34 +114,77 @@ def vertex_coefficients(design: FloatArray, response: FloatArray, basis: IntArra
     return singular
 
 
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+def _single_residuals(
+    base: np.float32,
+    x: NDArray[np.float32],
+    used: IntArray,
+    q: int,
+    turned: NDArray[np.float32],
+    slack: NDArray[np.float32],
+    r_out: NDArray[np.float32],
+) -> tuple[np.float32, np.float32]:
+    """Residuals for all taus; how many are within their error bound; how often neighbours differ in sign."""
+    m = r_out.shape[0]
+    for k in range(m):
+        r_out[k] = base
+    s = 0
+    while s + 3 < q:
+        v0, v1, v2, v3 = x[s], x[s + 1], x[s + 2], x[s + 3]
+        a0, a1, a2, a3 = used[s], used[s + 1], used[s + 2], used[s + 3]
+        for k in range(m):
+            r_out[k] -= v0 * turned[a0, k] + v1 * turned[a1, k] + v2 * turned[a2, k] + v3 * turned[a3, k]
+        s += 4
+    while s < q:
+        v0, a0 = x[s], used[s]
+        for k in range(m):
+            r_out[k] -= v0 * turned[a0, k]
+        s += 1
+    unsettled = np.float32(0.0)
+    flips = np.float32(0.0)
+    one, zero = np.float32(1.0), np.float32(0.0)
+    for k in range(m):
+        unsettled += one if abs(r_out[k]) <= slack[k] else zero
+    for k in range(1, m):
+        flips += one if r_out[k] * r_out[k - 1] <= zero else zero
+    return unsettled, flips
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def sweep(
     design: FloatArray,
     response: FloatArray,
     weight: FloatArray,
-    taus: FloatArray,
-    turned: FloatArray,
+    center: FloatArray,
+    coef: FloatArray,
+    turned32: NDArray[np.float32],
+    slack32: NDArray[np.float32],
     near_tolerance: float,
-    objective_out: FloatArray,
-    gradient_out: FloatArray,
+    below_out: FloatArray,
     near_out: IntArray,
     near_residual_out: FloatArray,
 ) -> int:
-    """One pass over the rows for all taus.
+    """One pass over the rows for all taus: who lies below which hyperplane.
+
+    Single-precision residuals settle all signs that are beyond their error bound; the others are computed in double.
+    As tau grows a row's residual changes sign once or a few times, so rows are summed where they change sign
+    and the sums for each tau follow by accumulation.
 
     Parameters
     ----------
     design : ndarray, shape (n, p)
     response, weight : ndarray, shape (n,)
-    taus : ndarray, shape (m,)
-    turned : ndarray, shape (p, m)
-        Coefficients, one column per tau.
+    center : ndarray, shape (p,)
+        Coefficients about which the single-precision residuals are taken.
+    coef : ndarray, shape (m, p)
+    turned32 : ndarray, shape (p, m)
+        Single-precision coef - center, one column per tau.
+    slack32 : ndarray, shape (m,)
+        Error bound of the single-precision residuals.
     near_tolerance : float
-        Rows with a smaller absolute residual are listed instead of summed.
-    objective_out : ndarray, shape (m,)
-        Sum of check losses of all rows.
-    gradient_out : ndarray, shape (m, p)
-        Sum of dual value times row over the rows that are not near.
+        Rows with a smaller absolute residual are listed.
+    below_out : ndarray, shape (m + 1, p + 1)
+        Sum of w_i (x_i, y_i - x_i'center) over the rows with a negative residual, last line: over all rows.
     near_out : ndarray, shape (capacity, 2)
         (position of tau, row) of the near rows.
     near_residual_out : ndarray, shape (capacity,)
@@ -152,57 +195,63 @@ def sweep(
         Number of near rows; more than the capacity means that the list is incomplete.
     """
     n, p = design.shape
-    m = taus.shape[0]
-    total, part = np.zeros((p, m)), np.zeros((p, m))
-    objective, part_objective = np.zeros(m), np.zeros(m)
-    r, c = np.empty(m), np.empty(m)
+    m = coef.shape[0]
+    r = np.empty(m, np.float32)
+    x32 = np.empty(p, np.float32)
     used = np.empty(p, np.int64)
+    for k in range(m + 1):
+        for a in range(p + 1):
+            below_out[k, a] = 0.0
     near = 0
     for i in range(n):
         q = 0
+        base = response[i]
         for a in range(p):
-            if design[i, a] != 0.0:
+            v = design[i, a]
+            if v != 0.0:
                 used[q] = a
+                x32[q] = np.float32(v)
+                base -= v * center[a]
                 q += 1
-        y, w = response[i], weight[i]
-        for k in range(m):
-            r[k] = y
-        for s in range(q):
-            x, line = design[i, used[s]], turned[used[s]]
+        unsettled, flips = _single_residuals(np.float32(base), x32, used, q, turned32, slack32, r)
+        if unsettled > 0.0:
+            flips = np.float32(1.0)
             for k in range(m):
-                r[k] -= x * line[k]
-        smallest = np.inf
-        for k in range(m):
-            v = w * taus[k] if r[k] >= 0.0 else w * (taus[k] - 1.0)
-            c[k] = v
-            part_objective[k] += v * r[k]
-            smallest = min(smallest, abs(r[k]))
-        if smallest < near_tolerance:
-            for k in range(m):
-                if abs(r[k]) < near_tolerance:
-                    if near < near_out.shape[0]:
-                        near_out[near, 0] = k
-                        near_out[near, 1] = i
-                        near_residual_out[near] = r[k]
-                    near += 1
-                    c[k] = 0.0
-        for s in range(q):
-            x, line = design[i, used[s]], part[used[s]]
-            for k in range(m):
-                line[k] += x * c[k]
-        if (i + 1) % BLOCK == 0 or i == n - 1:
-            for a in range(p):
-                for k in range(m):
-                    total[a, k] += part[a, k]
-                    part[a, k] = 0.0
-            for k in range(m):
-                objective[k] += part_objective[k]
-                part_objective[k] = 0.0
-    for k in range(m):
-        objective_out[k] = objective[k]
-        for a in range(p):
-            gradient_out[k, a] = total[a, k]
+                if abs(r[k]) <= slack32[k]:
+                    exact = response[i]
+                    for s in range(q):
+                        exact -= design[i, used[s]] * coef[k, used[s]]
+                    r[k] = np.float32(-1.0) if exact < 0.0 else np.float32(1.0)
+                    if abs(exact) < near_tolerance:
+                        if near < near_out.shape[0]:
+                            near_out[near, 0] = k
+                            near_out[near, 1] = i
+                            near_residual_out[near] = exact
+                        near += 1
+        w = weight[i]
+        negative = r[0] < 0.0
+        if negative:
+            _add_row(design, i, used, q, w, base, below_out[0])
+        if flips > 0.0:
+            for k in range(1, m):
+                now = r[k] < 0.0
+                if now != negative:
+                    _add_row(design, i, used, q, w if now else -w, base, below_out[k])
+                    negative = now
+        _add_row(design, i, used, q, w, base, below_out[m])
+    for k in range(1, m):
+        for a in range(p + 1):
+            below_out[k, a] += below_out[k - 1, a]
     return near
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_row(
+    design: FloatArray, i: int, used: IntArray, q: int, w: float, base: float, sum_out: FloatArray
+) -> None:
+    for s in range(q):
+        sum_out[used[s]] += w * design[i, used[s]]
+    sum_out[design.shape[1]] += w * base
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -214,7 +263,7 @@ def duality_gaps(
     near: IntArray,
     near_residual: FloatArray,
     near_side: IntArray,
-    gradient: FloatArray,
+    below: FloatArray,
     dual_out: FloatArray,
     gap_out: FloatArray,
     excess_out: FloatArray,
@@ -225,6 +274,8 @@ def duality_gaps(
     ----------
     near_side : ndarray, shape (q,)
         Side (+1, -1) of each near row, 0 for basic ones.
+    below : ndarray, shape (m + 1, p + 1)
+        From `sweep`.
     dual_out : ndarray, shape (m, p)
         Dual values of the basic rows, divided by their weights: within [tau - 1, tau].
     gap_out : ndarray, shape (m,)
@@ -237,13 +288,15 @@ def duality_gaps(
     for k in range(m):
         gap_out[k] = 0.0
         for a in range(p):
-            g[k, a] = gradient[k, a]
+            g[k, a] = taus[k] * below[m, a] - below[k, a]
     for s in range(near.shape[0]):
         k, i = near[s, 0], near[s, 1]
-        if near_side[s] != 0:
-            d = weight[i] * (taus[k] if near_side[s] > 0 else taus[k] - 1.0)
+        d = 0.0 if near_side[s] == 0 else weight[i] * (taus[k] if near_side[s] > 0 else taus[k] - 1.0)
+        counted = weight[i] * (taus[k] if near_residual[s] >= 0.0 else taus[k] - 1.0)
+        if d != counted:
             for a in range(p):
-                g[k, a] += d * design[i, a]
+                g[k, a] += (d - counted) * design[i, a]
+        if near_side[s] != 0:
             r = near_residual[s]
             loss = weight[i] * (taus[k] * r if r >= 0.0 else (taus[k] - 1.0) * r)
             gap_out[k] += loss - d * r

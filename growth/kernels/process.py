@@ -50,6 +50,11 @@ from growth._types import FloatArray, IntArray
 TILE = 64
 """Rows per tile of the single-precision copy of the design."""
 
+FENCE = 0.3
+"""Rows with a larger leverage h_i are always in the band: coefficients of rare columns and spline tails hang on them.
+There are at most p / FENCE^2 of them."""
+ALWAYS = 1e25
+
 OK = 0
 STALLED = 1
 
@@ -98,7 +103,8 @@ class Work(NamedTuple):
     residual32: NDArray[np.float32]  # (tiles * TILE,)
     listed: IntArray  # (tiles * TILE,)
     rows: IntArray  # (m,) row numbers of the band
-    band: FloatArray  # (p, m) columns are rows of the design
+    lines: FloatArray  # (m, p) their rows of the design
+    band: FloatArray  # (p, m) the same transposed, for loops over rows
     y: FloatArray  # (m,) responses
     moved: FloatArray  # (m,) perturbed responses
     w: FloatArray  # (m,)
@@ -208,7 +214,7 @@ def weighted_gram(design: FloatArray, weight: FloatArray, gram_out: FloatArray) 
 def build_tiles(
     design: FloatArray, metric: FloatArray, tiles_out: NDArray[np.float32], leverage_out: NDArray[np.float32]
 ) -> None:
-    """Write the tiled single-precision copy and the leverages |metric^-1 x_i|, rounded up."""
+    """Write the tiled single-precision copy and the leverages |metric^-1 x_i|, rounded up (ALWAYS beyond FENCE)."""
     n, p = design.shape
     block = np.empty((p, TILE))
     for k in range(tiles_out.shape[0]):
@@ -230,7 +236,8 @@ def build_tiles(
                 block[a, i] *= f
                 square[i] += block[a, i] * block[a, i]
         for i in range(TILE):
-            leverage_out[start + i] = np.float32(np.sqrt(square[i]) * 1.000001 + 1e-30)
+            h = np.sqrt(square[i])
+            leverage_out[start + i] = np.float32(h * 1.000001 + 1e-30) if h < FENCE else np.float32(ALWAYS)
 
 
 # --- passes over all rows -----------------------------------------------------------------------------------------
@@ -253,6 +260,7 @@ def _screen(
     count = 0
     acc = np.empty(TILE, np.float32)
     flag = np.empty(TILE, np.uint8)
+    words = flag.view(np.int64)
     for k in range(tiles.shape[0]):
         start = k * TILE
         for i in range(TILE):
@@ -270,9 +278,11 @@ def _screen(
         for i in range(TILE):
             residual_out[start + i] = acc[i]
             flag[i] = acc[i] * side[start + i] < width * lever[start + i] + slack
-        for i in range(TILE):
-            listed_out[count] = start + i
-            count += flag[i]
+        for j in range(TILE // 8):
+            if words[j] != 0:
+                for i in range(8 * j, 8 * j + 8):
+                    listed_out[count] = start + i
+                    count += flag[i]
     return count
 
 
@@ -307,34 +317,40 @@ def _gather(problem: Problem, work: Work, start: int, stop: int) -> None:
         work.y[t] = problem.response[i]
         work.moved[t] = problem.perturbed[i]
         work.w[t] = problem.weight[i]
-        work.h[t] = problem.leverage32[i]
+        work.h[t] = min(problem.leverage32[i], 1.5 * FENCE)
         for a in range(p):
-            work.band[a, t] = problem.design[i, a]
+            work.lines[t, a] = problem.design[i, a]
+    for a in range(p):
+        for t in range(start, stop):
+            work.band[a, t] = work.lines[t, a]
 
 
 # --- inside the band ----------------------------------------------------------------------------------------------
 
 
 @_inner_search
-def _residuals(band: FloatArray, y: FloatArray, coef: FloatArray, m: int, r_out: FloatArray) -> None:
+def _products(band: FloatArray, direction: FloatArray, m: int, z_out: FloatArray) -> None:
+    p = direction.shape[0]
     for t in range(m):
-        r_out[t] = y[t]
-    for a in range(coef.shape[0]):
-        b = coef[a]
-        column = band[a]
+        z_out[t] = 0.0
+    even = p - p % 4
+    for a in range(0, even, 4):
+        b0, b1, b2, b3 = direction[a], direction[a + 1], direction[a + 2], direction[a + 3]
+        c0, c1, c2, c3 = band[a], band[a + 1], band[a + 2], band[a + 3]
         for t in range(m):
-            r_out[t] -= column[t] * b
+            z_out[t] += c0[t] * b0 + c1[t] * b1 + c2[t] * b2 + c3[t] * b3
+    for a in range(even, p):
+        b0 = direction[a]
+        c0 = band[a]
+        for t in range(m):
+            z_out[t] += c0[t] * b0
 
 
 @_inner_search
-def _products(band: FloatArray, direction: FloatArray, m: int, z_out: FloatArray) -> None:
+def _residuals(band: FloatArray, y: FloatArray, coef: FloatArray, m: int, r_out: FloatArray) -> None:
+    _products(band, coef, m, r_out)
     for t in range(m):
-        z_out[t] = 0.0
-    for a in range(direction.shape[0]):
-        b = direction[a]
-        column = band[a]
-        for t in range(m):
-            z_out[t] += column[t] * b
+        r_out[t] = y[t] - r_out[t]
 
 
 @_inner_search
@@ -466,7 +482,7 @@ def _crash(work: Work, m: int, width: float) -> bool:
         for s in range(n):
             t = work.pick[s]
             for a in range(p):
-                x[a] = work.band[a, t]
+                x[a] = work.lines[t, a]
             largest = 0.0
             slot = -1
             for j in range(p):
@@ -505,7 +521,7 @@ def _refactor(work: Work) -> bool:
     for s in range(p):
         t = old[s]
         for a in range(p):
-            x[a] = work.band[a, t]
+            x[a] = work.lines[t, a]
         largest = 0.0
         slot = -1
         for j in range(p):
@@ -532,7 +548,7 @@ def _vertex_coef(work: Work, y: FloatArray, coef: FloatArray) -> None:
             t = work.basis[j]
             s = y[t]
             for a in range(p):
-                s -= work.band[a, t] * coef[a]
+                s -= work.lines[t, a] * coef[a]
             gap[j] = s
         for j in range(p):
             for a in range(p):
@@ -594,6 +610,22 @@ def _select(step: FloatArray, slope: FloatArray, pick: IntArray, n: int, target:
             reached += left + middle
             low = j
     return min(low, n - 1)
+
+
+@_inner
+def _within_reach(sign: FloatArray, r: FloatArray, z: FloatArray, m: int, reach: float, pick_out: IntArray) -> int:
+    """List the rows that change sign within `reach` along z."""
+    n = 0
+    if reach < np.inf:
+        for t in range(m):
+            q = sign[t] * z[t]
+            pick_out[n] = t
+            n += (q > 1e-11) & (sign[t] * r[t] <= reach * q)
+    else:
+        for t in range(m):
+            pick_out[n] = t
+            n += sign[t] * z[t] > 1e-11
+    return n
 
 
 @_inner
@@ -664,17 +696,14 @@ def _descend(
         length = 0.0
         crossed = 0
         for attempt in range(2):
-            n = 0
-            reach = guess if attempt == 0 else np.inf
+            n = _within_reach(sign, r, z, m, guess if attempt == 0 else np.inf, work.pick)
             available = 0.0
-            for t in range(m):
+            for s in range(n):
+                t = work.pick[s]
                 q = sign[t] * z[t]
-                if q > 1e-11 and sign[t] * r[t] <= reach * q:
-                    work.step[n] = max(sign[t] * r[t], 0.0) / q
-                    work.slope[n] = work.w[t] * q
-                    work.pick[n] = t
-                    available += work.slope[n]
-                    n += 1
+                work.step[s] = max(sign[t] * r[t], 0.0) / q
+                work.slope[s] = work.w[t] * q
+                available += work.slope[s]
             if available >= excess:
                 crossed = _select(work.step, work.slope, work.pick, n, excess)
                 entering = work.pick[crossed]
@@ -686,23 +715,23 @@ def _descend(
             t = work.pick[s]
             f = -work.w[t] * sign[t]
             for a in range(p):
-                g[a] += f * work.band[a, t]
+                g[a] += f * work.lines[t, a]
             sign[t] = -sign[t]
         f = -work.w[entering] * (tau if sign[entering] > 0.0 else tau - 1.0)
         for a in range(p):
-            g[a] += f * work.band[a, entering]
+            g[a] += f * work.lines[entering, a]
         out = basis[leaving]
         sign[out] = 1.0 if upward else -1.0
         f = work.w[out] * (tau if upward else tau - 1.0)
         for a in range(p):
-            g[a] += f * work.band[a, out]
+            g[a] += f * work.lines[out, a]
         for t in range(m):
             r[t] -= length * z[t]
         for a in range(p):
             coef[a] += length * x[a]
         # exchange the rows and update the predicted curvature along each direction
         for a in range(p):
-            x[a] = work.band[a, entering]
+            x[a] = work.lines[entering, a]
             v[a] = _dot(state.curvature[a], directions[leaving])
         for j in range(p):
             alpha[j] = _dot(directions[j], x)
@@ -783,7 +812,7 @@ def _commit(problem: Problem, state: State, work: Work, m: int) -> None:
         if negative != (state.side32[i] < 0):
             f = work.w[t] if negative else -work.w[t]
             for a in range(p):
-                state.below[a] += f * work.band[a, t]
+                state.below[a] += f * work.lines[t, a]
             state.side32[i] = -state.side32[i]
 
 
@@ -794,7 +823,7 @@ def _solve_tau(problem: Problem, state: State, work: Work, tau: float, target: i
     capacity = work.rows.shape[0]
     coef, outside, delta = work.vec[7], np.empty(p), np.empty(p)
     beta = np.empty(p, np.float32)
-    for attempt in range(25):
+    for attempt in range(14):
         everything = target >= n
         size = problem.offset_max
         for a in range(p):
@@ -828,7 +857,7 @@ def _solve_tau(problem: Problem, state: State, work: Work, tau: float, target: i
         for a in range(p):
             delta[a] = coef[a] - state.coef[a]
         moved = _metric_norm(problem.metric, delta)
-        if not everything and moved > 3.0 * state.width[0] and attempt < 5:
+        if not everything and moved > 3.0 * state.width[0] and attempt < 4:
             # Far from the solution: a better prediction is worth more than a vertex of the wrong band.
             for a in range(p):
                 state.coef[a] += min(1.0, 6.0 * state.width[0] / moved) * delta[a]
@@ -873,12 +902,12 @@ def _solve_tau(problem: Problem, state: State, work: Work, tau: float, target: i
                 i = work.rows[t]
                 s = work.y[t]
                 for a in range(p):
-                    s -= work.band[a, t] * coef[a]
+                    s -= work.lines[t, a] * coef[a]
                 work.r[t] = s
                 work.sign[t] = -1.0 if s < 0.0 else 1.0
                 f = -work.w[t] * (tau if state.side32[i] > 0 else tau - 1.0)
                 for a in range(p):
-                    outside[a] += f * work.band[a, t]
+                    outside[a] += f * work.lines[t, a]
             m += added
         if not proven:
             state.width[0] *= 2.0

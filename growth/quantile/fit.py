@@ -34,6 +34,8 @@ NEAR = 2.0**-26
 """Rows nearer to a hyperplane than this share are proven with the side that the solver gave them."""
 COLLAPSE_FROM = 2000
 """Fewer rows are not searched for duplicates."""
+SINGLE = 1.2e-7
+"""Twice the unit round-off of single precision."""
 COUNTERS = ("passes", "pivots", "band", "checked", "added", "retries")
 DEFAULT_TAUS = (np.arange(1, 101) - 0.5) / 100
 
@@ -47,6 +49,7 @@ class _Prepared:
     weight: FloatArray
     problem: kernel.Problem
     scale: float  # typical deviation of the response
+    column_scale: FloatArray  # (r,) columns of `design` over those of the search
     back: FloatArray | None  # (r, r) from coefficients of the proof to the caller's, if they differ
 
 
@@ -258,13 +261,14 @@ def _prepare(design: FloatArray, response: FloatArray, weight: FloatArray, gram:
         safe = bool((np.diag(metric) ** 2 / np.diag(gram)).min() > SAFE_PIVOT)
     except np.linalg.LinAlgError:
         safe = False
-    proof, back = design, None
+    proof, column_scale, back = design, scale, None
     if not safe:
         # Nearly dependent columns: search in orthogonal coordinates, where all products are well conditioned.
         factor = np.linalg.qr(search * np.sqrt(relative)[:, None], mode="r")
         back = np.linalg.inv(factor) * np.sqrt(n)
         proof = search = np.ascontiguousarray(search @ back)
         back /= scale[:, None]
+        column_scale = np.ones(p)
         kernel.weighted_gram(search, relative, gram)
         metric = np.linalg.cholesky(gram)
     center = np.linalg.solve(metric.T, np.linalg.solve(metric, search.T @ (relative * response)))
@@ -293,7 +297,7 @@ def _prepare(design: FloatArray, response: FloatArray, weight: FloatArray, gram:
         total=search.T @ relative,
         total_abs=np.abs(search).T @ relative,
     )
-    return _Prepared(proof, response, weight, data, spread, back)
+    return _Prepared(proof, response, weight, data, spread, column_scale, back)
 
 
 def _typical_deviation(response: FloatArray) -> float:
@@ -421,7 +425,8 @@ def _workspace(data: kernel.Problem, capacity: int) -> kernel.Work:
         residual32=np.zeros(rows, np.float32),
         listed=integers(rows),
         rows=integers(capacity),
-        band=zeros(p, capacity),
+        lines=zeros(capacity, p),
+        band=zeros(p, 8 * (capacity // 8 + 1 + (capacity // 8) % 2)),  # no power-of-two stride
         y=zeros(capacity),
         moved=zeros(capacity),
         w=zeros(capacity),
@@ -447,7 +452,7 @@ def _prove(
     """Recompute coefficients from the bases and certify them on the original data."""
     design, response, weight = prepared.design, prepared.response, prepared.weight
     m, p = basis.shape
-    coef, objective, gradient = np.empty((m, p)), np.empty(m), np.empty((m, p))
+    coef, objective = np.empty((m, p)), np.empty(m)
     basis.sort(axis=1)  # so that the coefficients do not depend on the path to the basis
     certificate.vertex_coefficients(design, response, basis, coef)
     # A nearly perfect fit has no size of its own to compare its rounding errors with.
@@ -457,13 +462,19 @@ def _prove(
             r = response - design @ coef[k]
             objective[k] = weight @ (r * (taus[k] - (r < 0.0)))
         return coef, objective, objective / floor, np.zeros((m, p))
+    data = prepared.problem
+    center = data.center / prepared.column_scale
+    shift = coef - center
+    size = data.offset_max + (p + 3) * (np.abs(shift) * np.abs(design).max(axis=0)).sum(axis=1)
+    slack = (SINGLE * size).astype(np.float32)
     tolerance = prepared.scale * NEAR
-    turned = np.ascontiguousarray(coef.T)
+    turned = np.ascontiguousarray(shift.T, dtype=np.float32)
+    below = np.empty((m + 1, p + 1))
     capacity = m * p + len(ties) + 1024
     while True:
         near, near_residual = np.empty((capacity, 2), np.int64), np.empty(capacity)
         count = certificate.sweep(
-            design, response, weight, taus, turned, tolerance, objective, gradient, near, near_residual
+            design, response, weight, center, coef, turned, slack, tolerance, below, near, near_residual
         )
         if count <= capacity:
             break
@@ -471,7 +482,10 @@ def _prove(
     near, near_residual = near[:count], near_residual[:count]
     side = _near_sides(near, near_residual, basis, ties, response.size)
     dual, gap, excess = np.empty((m, p)), np.empty(m), np.empty(m)
-    certificate.duality_gaps(design, weight, taus, basis, near, near_residual, side, gradient, dual, gap, excess)
+    certificate.duality_gaps(design, weight, taus, basis, near, near_residual, side, below, dual, gap, excess)
+    # sum of w rho_tau(r) = tau (sum of w r) - (sum of w r over negative r)
+    whole = below[m, p] - shift @ below[m, :p]
+    objective = taus * whole - (below[:m, p] - np.einsum("kj,kj->k", shift, below[:m, :p]))
     return coef, objective, np.maximum(gap, 0.0) / np.maximum(objective, floor) + excess, dual
 
 
