@@ -1,8 +1,8 @@
 """Standard errors of quantile-regression coefficients.
 
-All kinds are sandwiches J^-1 V J^-1 around the exact coefficients, with rows x_i multiplied by their weights,
-J = sum_i f_i x_i x_i' where f_i is the density of the response at its conditional quantile, and V the variance of the
-score sum_i psi_i x_i, psi_i = tau - 1[u_i < 0]. The kinds differ in how f_i and V are estimated:
+All kinds are sandwiches J^-1 V J^-1, with rows x_i multiplied by their weights: J = sum_i f_i x_i x_i',
+where f_i is the density of the response at its conditional quantile, and V is the variance of the score
+sum_i psi_i x_i, psi_i = tau - 1[u_i < 0]. The kinds differ in how f_i and V are estimated:
 
 ========  ==============================================  =============================================
 kind      density f_i                                     variance V of the score
@@ -57,15 +57,16 @@ class _Fit:
     """One process and the rows it was fitted to, in the scale in which all weights are 1."""
 
     taus: FloatArray  # (m,)
-    design: FloatArray  # (n, r) rows times weights, without dropped columns
-    residual: FloatArray  # (n, m) times weights, exactly 0 where zero up to rounding
+    coef: FloatArray  # (m, r) without dropped columns
+    design: FloatArray  # (n, r) rows times weights
+    response: FloatArray  # (n,) times weights
     bandwidth: FloatArray  # (m,)
-    zero: float  # curve differences up to this are zero [units of the weighted response]
+    zero: float  # residuals and curve differences up to this are zero [units of the weighted response]
     cluster: IntArray | None  # (n,) 0, 1, ... without gaps
 
 
 def hall_sheather_bandwidth(taus: ArrayLike, n: int) -> FloatArray:
-    """Bandwidth on the scale of tau for the sparsity at each tau.
+    """Return the bandwidth on the scale of tau for the sparsity at each tau.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ def standard_errors(
     kind: StandardErrorKind = "nid",
     groups: ArrayLike | None = None,
 ) -> FloatArray:
-    """Standard errors of the coefficients of a fitted process.
+    """Estimate standard errors of the coefficients of a fitted process.
 
     Parameters
     ----------
@@ -108,22 +109,22 @@ def standard_errors(
     design : ndarray, shape (n, p)
     response : ndarray, shape (n,)
     weights : ndarray, shape (n,), optional
-        Weights of the check losses; a row of weight w stands for an observation (w x, w y) as in [1]_, not for w
-        equal rows. Rows of weight 0 take no part.
+        Weights of the check losses; a row of weight w stands for an observation (w x, w y) as in [1]_, not
+        for w equal rows. Rows of weight 0 take no part.
     kind : {"nid", "iid", "ker", "cluster"}
-        ``"iid"``: errors independent of the design; the sparsity is the slope of a median line through the central
-        ordered residuals. ``"nid"``: independent errors of any shape, density by difference quotients of curves
-        refitted at tau +- h (Hendricks and Koenker 1992). ``"ker"``: the same, density by a Gaussian kernel
-        (Powell 1991). ``"cluster"``: errors also correlated within `groups` (Parente and Santos Silva 2016).
-        Bandwidths after Hall and Sheather (1988) throughout.
+        ``"iid"``: errors independent of the design; the sparsity is the slope of a median line through
+        the central ordered residuals. ``"nid"``: independent errors of any shape, density by difference
+        quotients of curves refitted at tau +- h (Hendricks and Koenker 1992). ``"ker"``: the same,
+        density by a Gaussian kernel (Powell 1991). ``"cluster"``: errors also correlated within `groups`
+        (Parente and Santos Silva 2016). Bandwidths after Hall and Sheather (1988) throughout.
     groups : array_like, shape (n,), optional
         Cluster of each row, such as its school; needed by, and only allowed with, ``kind="cluster"``.
 
     Returns
     -------
     ndarray, shape (m, p)
-        Same units as the coefficients. NaN for the columns that the process dropped, and in whole rows where no
-        density could be estimated (few or heavily tied rows; a `GrowthWarning` says how many).
+        Same units as the coefficients. NaN for the columns that the process dropped, and for all columns at a
+        tau where no density could be estimated (few or heavily tied rows; a `GrowthWarning` says how many).
 
     Raises
     ------
@@ -134,10 +135,10 @@ def standard_errors(
 
     Notes
     -----
-    "iid", "nid" and "ker" follow the conventions documented for ``summary.rq`` of the R package quantreg, except
-    that "zero up to rounding" is relative to the residuals, so that standard errors scale with the response. "cluster"
-    is multiplied by G / (G - 1) (n - 1) / (n - rank) for G groups. Its scores are exact at tied rows: rows on the
-    fitted hyperplane share the part of the score that makes the total zero.
+    "iid", "nid" and "ker" follow the conventions documented for ``summary.rq`` of the R package quantreg,
+    except that "zero up to rounding" is relative to the residuals, so that standard errors scale with the
+    response. "cluster" is multiplied by G / (G - 1) (n - 1) / (n - rank) for G groups, and rows on the fitted
+    hyperplane share the score that makes the total zero, as the dual solution does.
 
     References
     ----------
@@ -153,8 +154,8 @@ def standard_errors(
     >>> y = x @ [1.0, 2.0] + rng.standard_normal(500)
     >>> process = fit_quantiles(x, y, [0.25, 0.5])
     >>> standard_errors(process, x, y).round(2)
-    array([[0.06, 0.05],
-           [0.05, 0.05]])
+    array([[0.07, 0.08],
+           [0.06, 0.07]])
     """
     if kind not in _COVARIANCE:
         raise SpecError(f"Unknown kind {kind!r}{did_you_mean(str(kind), get_args(StandardErrorKind))}.")
@@ -173,8 +174,8 @@ def standard_errors(
     if lost:
         warnings.warn(
             problem(
-                f"{lost} of {len(out)} quantiles have no standard errors of kind {kind!r}: their density cannot be estimated",
-                rule="the residuals near each quantile must vary",
+                f"{lost} of {len(out)} quantiles have no standard errors of kind {kind!r}",
+                rule="the density at each quantile must be estimable: residuals near it must vary",
                 fix="take fewer columns, quantiles nearer to the median, or another kind",
             ),
             GrowthWarning,
@@ -205,32 +206,37 @@ def _fit(
             f"The design has shape {design.shape} and the response {response.shape}; the process has "
             f"{process.coef.shape[1]} columns."
         )
-    residual = response[:, None] - design @ process.coef.T
     cluster = None if groups is None else _cluster_codes(groups, n)
     if weights is not None:
         weight = np.asarray(weights, dtype=np.float64)
         if weight.shape != response.shape or not (weight >= 0.0).all():
             raise ColumnError(f"Weights must be non-negative and of shape {response.shape}.")
         used = weight > 0.0
-        design, residual = design[used] * weight[used, None], residual[used] * weight[used, None]
+        design, response = design[used] * weight[used, None], response[used] * weight[used]
         cluster = None if cluster is None else np.unique(cluster[used], return_inverse=True)[1]
-    if len(residual) != process.n:
+    if response.size != process.n:
         raise ColumnError(
-            f"The process was fitted to {process.n:,} rows of positive weight, not {len(residual):,}."
+            f"The process was fitted to {process.n:,} rows of positive weight, not {response.size:,}."
         )
     if cluster is not None and cluster.max() < 1:
         raise ColumnError("Standard errors by cluster need at least two groups.")
-    typical = float(np.median(np.abs(residual)))
-    residual[np.abs(residual) <= ZERO * typical] = 0.0
     kept = [j for j in range(design.shape[1]) if j not in process.dropped]
+    middle = process.coef[int(np.argmin(np.abs(process.taus - 0.5)))]
     return _Fit(
-        process.taus,
-        np.ascontiguousarray(design[:, kept]),
-        residual,
-        hall_sheather_bandwidth(process.taus, len(residual)),
-        ZERO * typical,
-        cluster,
+        taus=process.taus,
+        coef=process.coef[:, kept],
+        design=np.ascontiguousarray(design[:, kept]),
+        response=response,
+        bandwidth=hall_sheather_bandwidth(process.taus, response.size),
+        zero=ZERO * float(np.median(np.abs(response - design @ middle))),
+        cluster=cluster,
     )
+
+
+def _residual(fit: _Fit, k: int) -> FloatArray:
+    residual: FloatArray = fit.response - fit.design @ fit.coef[k]
+    residual[np.abs(residual) <= fit.zero] = 0.0
+    return residual
 
 
 def _cluster_codes(groups: ArrayLike, n: int) -> IntArray:
@@ -247,7 +253,7 @@ def _cluster_codes(groups: ArrayLike, n: int) -> IntArray:
     return np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.int64)
 
 
-# --- covariances of the coefficients of unit-length columns, one per tau; None where J has no inverse ----------------
+# --- covariances of the coefficients of unit-length columns, one per tau; None where J has no inverse ---
 
 
 def _iid(fit: _Fit, unit: FloatArray) -> list[FloatArray | None]:
@@ -255,7 +261,7 @@ def _iid(fit: _Fit, unit: FloatArray) -> list[FloatArray | None]:
     inverse = np.linalg.inv(unit.T @ unit)
     out: list[FloatArray | None] = []
     for k, h in enumerate(_plain_bandwidth(fit.taus, n)):
-        tau, residual = fit.taus[k], fit.residual[:, k]
+        tau, residual = fit.taus[k], _residual(fit, k)
         first = int(np.count_nonzero(residual == 0.0))
         rank = np.arange(first + 1, min(n, first + 1 + max(p + 1, int(np.ceil(n * h)))) + 1)
         if rank.size < 3:
@@ -271,8 +277,7 @@ def _iid(fit: _Fit, unit: FloatArray) -> list[FloatArray | None]:
 def _nid(fit: _Fit, unit: FloatArray) -> list[FloatArray | None]:
     low, high = fit.taus - fit.bandwidth, fit.taus + fit.bandwidth
     grid = np.unique(np.concatenate([low, high]))
-    # The residuals at one tau are as good a response as any: curves of all taus shift by the same x'b.
-    coef = fit_quantiles(unit, fit.residual[:, 0], grid).coef
+    coef = fit_quantiles(unit, fit.response, grid).coef
     out: list[FloatArray | None] = []
     for k, h in enumerate(fit.bandwidth):
         rise = unit @ (coef[np.searchsorted(grid, high[k])] - coef[np.searchsorted(grid, low[k])])
@@ -284,7 +289,7 @@ def _nid(fit: _Fit, unit: FloatArray) -> list[FloatArray | None]:
 def _ker(fit: _Fit, unit: FloatArray) -> list[FloatArray | None]:
     out: list[FloatArray | None] = []
     for k in range(fit.taus.size):
-        residual = fit.residual[:, k]
+        residual = _residual(fit, k)
         quartiles = np.quantile(residual, [0.25, 0.75])
         spread = min(float(residual.std(ddof=1)), float(quartiles[1] - quartiles[0]) / NORMAL_IQR)
         z = residual / (width := spread * _normal_distance(fit, k))
@@ -300,7 +305,7 @@ def _cluster(fit: _Fit, unit: FloatArray) -> list[FloatArray | None]:
     correction = count / (count - 1) * (n - 1) / max(1, n - p)
     out: list[FloatArray | None] = []
     for k in range(fit.taus.size):
-        residual = fit.residual[:, k]
+        residual = _residual(fit, k)
         spread = float(np.median(np.abs(residual - np.median(residual))))
         width = spread * _normal_distance(fit, k)
         density = (np.abs(residual) < width) / (2.0 * width)
@@ -323,7 +328,7 @@ def _binomial_score(fit: _Fit, unit: FloatArray, k: int) -> FloatArray:
 
 
 def _exact_score(unit: FloatArray, residual: FloatArray, tau: float) -> FloatArray:
-    """psi per row; rows on the hyperplane share what makes sum_i psi_i x_i zero, as the dual solution does."""
+    """Return psi; rows on the hyperplane share what makes sum_i psi_i x_i zero, as the dual solution does."""
     psi = np.where(residual < 0.0, tau - 1.0, tau)
     on = residual == 0.0
     rest = psi[~on] @ unit[~on]
