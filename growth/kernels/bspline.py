@@ -21,7 +21,9 @@ MAX_DEGREE = 8
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def bspline_columns(x: FloatArray, knots: FloatArray, degree: int, design_out: FloatArray, first: int) -> None:
+def bspline_columns(
+    x: FloatArray, knots: FloatArray, degree: int, design_out: FloatArray, first: int
+) -> None:
     """Write all basis columns but the first for every x into ``design_out[:, first:]``.
 
     Parameters

@@ -84,7 +84,9 @@ def _solve_transposed(lu: FloatArray, order: IntArray, v: FloatArray, x_out: Flo
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def vertex_coefficients(design: FloatArray, response: FloatArray, basis: IntArray, coef_out: FloatArray) -> int:
+def vertex_coefficients(
+    design: FloatArray, response: FloatArray, basis: IntArray, coef_out: FloatArray
+) -> int:
     """Write the coefficients through each basis, shape (m, p), refined twice.
 
     Returns the number of singular bases (their coefficients are NaN).
@@ -123,8 +125,8 @@ def _single_residuals(
     turned: NDArray[np.float32],
     slack: NDArray[np.float32],
     r_out: NDArray[np.float32],
-) -> tuple[np.float32, np.float32]:
-    """Residuals for all taus; how many are within their error bound; how often neighbours differ in sign."""
+) -> tuple[np.float32, np.float32, np.float32]:
+    """Residuals for all taus; how many are within their error bound, negative, and unlike their left neighbour."""
     m = r_out.shape[0]
     for k in range(m):
         r_out[k] = base
@@ -142,12 +144,14 @@ def _single_residuals(
         s += 1
     unsettled = np.float32(0.0)
     flips = np.float32(0.0)
+    negative = np.float32(0.0)
     one, zero = np.float32(1.0), np.float32(0.0)
     for k in range(m):
         unsettled += one if abs(r_out[k]) <= slack[k] else zero
+        negative += one if r_out[k] < zero else zero
     for k in range(1, m):
         flips += one if r_out[k] * r_out[k - 1] <= zero else zero
-    return unsettled, flips
+    return unsettled, negative, flips
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -213,9 +217,9 @@ def sweep(
                 x32[q] = np.float32(v)
                 base -= v * center[a]
                 q += 1
-        unsettled, flips = _single_residuals(np.float32(base), x32, used, q, turned32, slack32, r)
+        unsettled, count, flips = _single_residuals(np.float32(base), x32, used, q, turned32, slack32, r)
         if unsettled > 0.0:
-            flips = np.float32(1.0)
+            flips = np.float32(m)
             for k in range(m):
                 if abs(r[k]) <= slack32[k]:
                     exact = response[i]
@@ -232,7 +236,9 @@ def sweep(
         negative = r[0] < 0.0
         if negative:
             _add_row(design, i, used, q, w, base, below_out[0])
-        if flips > 0.0:
+        if flips == 1.0 and not negative:
+            _add_row(design, i, used, q, w, base, below_out[m - int(count)])
+        elif flips > 0.0:
             for k in range(1, m):
                 now = r[k] < 0.0
                 if now != negative:

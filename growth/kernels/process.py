@@ -75,7 +75,13 @@ class Problem(NamedTuple):
     tie: float  # residuals up to this are zero up to rounding
     near: float  # rows with residuals up to this are reported with their side
     weight: FloatArray  # (n,) positive
-    tiles: NDArray[np.float32]  # (ceil(n / TILE), p, TILE) single-precision copy, zero rows at the end
+    tiles: NDArray[
+        np.float32
+    ]  # (ceil(n / TILE), p, TILE) single-precision copy, zero rows at the end; or none
+    codes: NDArray[
+        np.uint16
+    ]  # (blocks, tiles * TILE) which line of the table each row's block is; may be empty
+    tables: FloatArray  # (blocks, values, p) distinct rows of each column block; then there are no tiles
     offset32: NDArray[np.float32]  # (tiles * TILE,) response - design @ center, huge in the padding
     leverage32: NDArray[np.float32]  # (tiles * TILE,) h_i, rounded up
     center: FloatArray  # (p,) coefficients about which the single-precision residuals are taken
@@ -126,7 +132,12 @@ class Work(NamedTuple):
 # Functions called from this file only: no Python entry point, which for named tuples of arrays takes long to compile.
 _inner = njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _inner_search = njit(
-    cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath=SEARCH
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+    no_cpython_wrapper=True,
+    no_cfunc_wrapper=True,
+    fastmath=SEARCH,
 )
 
 
@@ -189,20 +200,38 @@ def _metric_norm(metric: FloatArray, v: FloatArray) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def weighted_gram(design: FloatArray, weight: FloatArray, gram_out: FloatArray) -> None:
-    """Write X'WX; zeros in the design cost nothing."""
+def moments(
+    design: FloatArray,
+    weight: FloatArray,
+    gram_out: FloatArray,
+    total_out: FloatArray,
+    abs_out: FloatArray,
+    max_out: FloatArray,
+) -> None:
+    """Write X'WX, the weighted column sums, those of absolute values, and the largest absolute values.
+
+    Zeros in the design cost nothing.
+    """
     n, p = design.shape
     used = np.empty(p, np.int64)
     gram_out[:, :] = 0.0
+    total_out[:] = 0.0
+    abs_out[:] = 0.0
+    max_out[:] = 0.0
     for i in range(n):
         q = 0
+        w = weight[i]
         for a in range(p):
-            if design[i, a] != 0.0:
+            v = design[i, a]
+            if v != 0.0:
                 used[q] = a
                 q += 1
+                total_out[a] += w * v
+                abs_out[a] += w * abs(v)
+                max_out[a] = max(max_out[a], abs(v))
         for s in range(q):
             a = used[s]
-            f = weight[i] * design[i, a]
+            f = w * design[i, a]
             for t in range(s + 1):
                 gram_out[a, used[t]] += f * design[i, used[t]]
     for a in range(p):
@@ -211,21 +240,30 @@ def weighted_gram(design: FloatArray, weight: FloatArray, gram_out: FloatArray) 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def build_tiles(
-    design: FloatArray, metric: FloatArray, tiles_out: NDArray[np.float32], leverage_out: NDArray[np.float32]
-) -> None:
-    """Write the tiled single-precision copy and the leverages |metric^-1 x_i|, rounded up (ALWAYS beyond FENCE)."""
+def build_tiles(design: FloatArray, tiles_out: NDArray[np.float32]) -> None:
+    """Write the tiled single-precision copy, zero rows at the end."""
     n, p = design.shape
-    block = np.empty((p, TILE))
     for k in range(tiles_out.shape[0]):
         start = k * TILE
         stop = min(TILE, n - start)
         for a in range(p):
             for i in range(TILE):
-                block[a, i] = design[start + i, a] if i < stop else 0.0
-                tiles_out[k, a, i] = block[a, i]
-        square = np.zeros(TILE)
+                tiles_out[k, a, i] = np.float32(design[start + i, a]) if i < stop else np.float32(0.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def leverages(design: FloatArray, metric: FloatArray, leverage_out: NDArray[np.float32]) -> None:
+    """Write |metric^-1 x_i|, rounded up; ALWAYS beyond FENCE."""
+    n, p = design.shape
+    block = np.empty((p, TILE))
+    square = np.empty(TILE)
+    for start in range(0, leverage_out.shape[0], TILE):
+        stop = min(TILE, n - start)
+        for i in range(TILE):
+            square[i] = 0.0
         for a in range(p):
+            for i in range(TILE):
+                block[a, i] = design[start + i, a] if i < stop else 0.0
             for b in range(a):
                 f = metric[a, b]
                 if f != 0.0:
@@ -246,6 +284,7 @@ def build_tiles(
 @_inner_search
 def _screen(
     problem: Problem,
+    shift: FloatArray,
     beta: NDArray[np.float32],
     width: np.float32,
     slack: np.float32,
@@ -254,27 +293,41 @@ def _screen(
     listed_out: IntArray,
 ) -> int:
     """Residuals of all rows; list those in the band or on the other side than before."""
-    tiles, offset, lever = problem.tiles, problem.offset32, problem.leverage32
+    tiles, offset, lever, codes = problem.tiles, problem.offset32, problem.leverage32, problem.codes
     p = beta.shape[0]
     even = p - p % 4
+    coded = codes.shape[0]
+    sums = np.empty((coded, problem.tables.shape[1]), np.float32)
+    for b in range(coded):
+        for c in range(sums.shape[1]):
+            sums[b, c] = np.float32(_dot(problem.tables[b, c], shift))
     count = 0
     acc = np.empty(TILE, np.float32)
     flag = np.empty(TILE, np.uint8)
     words = flag.view(np.int64)
-    for k in range(tiles.shape[0]):
+    for k in range(offset.shape[0] // TILE):
         start = k * TILE
         for i in range(TILE):
             acc[i] = offset[start + i]
-        for j in range(0, even, 4):
-            b0, b1, b2, b3 = beta[j], beta[j + 1], beta[j + 2], beta[j + 3]
-            for i in range(TILE):
-                acc[i] -= (
-                    tiles[k, j, i] * b0 + tiles[k, j + 1, i] * b1 + tiles[k, j + 2, i] * b2 + tiles[k, j + 3, i] * b3
-                )
-        for j in range(even, p):
-            b0 = beta[j]
-            for i in range(TILE):
-                acc[i] -= tiles[k, j, i] * b0
+        if coded > 0:
+            for b in range(coded):
+                line, code = sums[b], codes[b, start : start + TILE]
+                for i in range(TILE):
+                    acc[i] -= line[code[i]]
+        else:
+            for j in range(0, even, 4):
+                b0, b1, b2, b3 = beta[j], beta[j + 1], beta[j + 2], beta[j + 3]
+                for i in range(TILE):
+                    acc[i] -= (
+                        tiles[k, j, i] * b0
+                        + tiles[k, j + 1, i] * b1
+                        + tiles[k, j + 2, i] * b2
+                        + tiles[k, j + 3, i] * b3
+                    )
+            for j in range(even, p):
+                b0 = beta[j]
+                for i in range(TILE):
+                    acc[i] -= tiles[k, j, i] * b0
         for i in range(TILE):
             residual_out[start + i] = acc[i]
             flag[i] = acc[i] * side[start + i] < width * lever[start + i] + slack
@@ -384,7 +437,14 @@ def _smooth_weights(work: Work, tau: float, width: float, m: int) -> None:
 
 @_inner
 def _newton(
-    problem: Problem, state: State, work: Work, tau: float, outside: FloatArray, coef: FloatArray, m: int, keep: float
+    problem: Problem,
+    state: State,
+    work: Work,
+    tau: float,
+    outside: FloatArray,
+    coef: FloatArray,
+    m: int,
+    keep: float,
 ) -> bool:
     """Update the curvature from the band (`keep`: share of the old one) and take chord-Newton steps."""
     p = coef.shape[0]
@@ -613,7 +673,9 @@ def _select(step: FloatArray, slope: FloatArray, pick: IntArray, n: int, target:
 
 
 @_inner
-def _within_reach(sign: FloatArray, r: FloatArray, z: FloatArray, m: int, reach: float, pick_out: IntArray) -> int:
+def _within_reach(
+    sign: FloatArray, r: FloatArray, z: FloatArray, m: int, reach: float, pick_out: IntArray
+) -> int:
     """List the rows that change sign within `reach` along z."""
     n = 0
     if reach < np.inf:
@@ -630,7 +692,14 @@ def _within_reach(sign: FloatArray, r: FloatArray, z: FloatArray, m: int, reach:
 
 @_inner
 def _descend(
-    problem: Problem, state: State, work: Work, tau: float, outside: FloatArray, coef: FloatArray, m: int, budget: int
+    problem: Problem,
+    state: State,
+    work: Work,
+    tau: float,
+    outside: FloatArray,
+    coef: FloatArray,
+    m: int,
+    budget: int,
 ) -> tuple[int, int]:
     """Pivot from the basis in `work` to an optimal vertex of the band problem.
 
@@ -710,7 +779,10 @@ def _descend(
                 length = work.step[crossed]
                 break
         if entering < 0:
-            return STALLED, pivots  # the band is too narrow: without the outside rows this direction is unbounded
+            return (
+                STALLED,
+                pivots,
+            )  # the band is too narrow: without the outside rows this direction is unbounded
         for s in range(crossed):
             t = work.pick[s]
             f = -work.w[t] * sign[t]
@@ -748,12 +820,13 @@ def _descend(
         r[entering] = 0.0
 
 
-
 # --- one tau ------------------------------------------------------------------------------------------------------
 
 
 @_inner
-def _outside_term(problem: Problem, state: State, work: Work, tau: float, m: int, outside_out: FloatArray) -> None:
+def _outside_term(
+    problem: Problem, state: State, work: Work, tau: float, m: int, outside_out: FloatArray
+) -> None:
     """Sum of dual value times row over all rows outside the band."""
     p = outside_out.shape[0]
     all_band, below_band = work.vec[0], work.vec[1]
@@ -817,7 +890,9 @@ def _commit(problem: Problem, state: State, work: Work, m: int) -> None:
 
 
 @_inner
-def _solve_tau(problem: Problem, state: State, work: Work, tau: float, target: int, cold: bool, counters: IntArray) -> int:
+def _solve_tau(
+    problem: Problem, state: State, work: Work, tau: float, target: int, cold: bool, counters: IntArray
+) -> int:
     """Find the optimal vertex at `tau` from the prediction in ``state.coef``."""
     n, p = problem.design.shape
     capacity = work.rows.shape[0]
@@ -827,11 +902,14 @@ def _solve_tau(problem: Problem, state: State, work: Work, tau: float, target: i
         everything = target >= n
         size = problem.offset_max
         for a in range(p):
-            beta[a] = state.coef[a] - problem.center[a]
+            delta[a] = state.coef[a] - problem.center[a]
+            beta[a] = np.float32(delta[a])
             size += (p + 3) * problem.column_max[a] * abs(beta[a])
-        slack = np.float32(1.2e-7 * size + 1.001 * problem.near)  # no row outside the band may end up near zero
+        slack = np.float32(
+            1.2e-7 * size + 1.001 * problem.near
+        )  # no row outside the band may end up near zero
         width = np.float32(np.inf) if everything else np.float32(state.width[0])
-        count = _screen(problem, beta, width, slack, state.side32, work.residual32, work.listed)
+        count = _screen(problem, delta, beta, width, slack, state.side32, work.residual32, work.listed)
         counters[PASSES] += 1
         if everything:
             count = n

@@ -43,7 +43,13 @@ def _insertion_sort(q: FloatArray) -> None:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def curve_values(
-    design: FloatArray, turned: FloatArray, rearrange: bool, scale: float, low: float, high: float, curves_out: FloatArray
+    design: FloatArray,
+    turned: FloatArray,
+    rearrange: bool,
+    scale: float,
+    low: float,
+    high: float,
+    curves_out: FloatArray,
 ) -> int:
     """Write all curve values, shape (n, m): clipped to [low, high], sorted, rounded to 1/scale (0: not rounded).
 

@@ -113,7 +113,9 @@ class SplineBasis:
         bspline_columns(scores, full, self.degree, out, first)
 
 
-def spline_design(priors: FloatArray, bases: Sequence[SplineBasis], covariates: FloatArray | None = None) -> FloatArray:
+def spline_design(
+    priors: FloatArray, bases: Sequence[SplineBasis], covariates: FloatArray | None = None
+) -> FloatArray:
     """Build the additive design: intercept, one basis per prior, covariates.
 
     Parameters

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from joblib import Parallel, delayed
+from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
 from growth.errors import ColumnError, ConvergenceError, SpecError, problem
-from growth.kernels import certificate
+from growth.kernels import certificate, grouping
 from growth.kernels import process as kernel
 from growth.quantile.process import QuantileProcess
 
@@ -36,8 +37,43 @@ COLLAPSE_FROM = 2000
 """Fewer rows are not searched for duplicates."""
 SINGLE = 1.2e-7
 """Twice the unit round-off of single precision."""
+LOOK_UP_FROM = 50_000
+"""Fewer rows are not worth coding."""
+LOOK_UP_VALUES = 4096
+"""Most distinct values of a column block."""
 COUNTERS = ("passes", "pivots", "band", "checked", "added", "retries")
 DEFAULT_TAUS = (np.arange(1, 101) - 0.5) / 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Moments:
+    """Weighted sums over the rows of a design."""
+
+    gram: FloatArray  # (p, p) X'WX
+    total: FloatArray  # (p,) sum of w_i x_i
+    total_abs: FloatArray  # (p,) sum of w_i |x_i|
+    largest: FloatArray  # (p,) largest |x_i|
+
+    @classmethod
+    def of(cls, design: FloatArray, weight: FloatArray) -> _Moments:
+        p = design.shape[1]
+        out = cls(np.empty((p, p)), np.empty(p), np.empty(p), np.empty(p))
+        kernel.moments(design, weight, out.gram, out.total, out.total_abs, out.largest)
+        return out
+
+    def subset(self, kept: list[int]) -> _Moments:
+        return _Moments(
+            self.gram[np.ix_(kept, kept)], self.total[kept], self.total_abs[kept], self.largest[kept]
+        )
+
+    def rescaled(self, columns: FloatArray, weights: float) -> _Moments:
+        """Moments after dividing columns and weights."""
+        return _Moments(
+            self.gram / np.outer(columns, columns) / weights,
+            self.total / columns / weights,
+            self.total_abs / columns / weights,
+            self.largest / columns,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +96,7 @@ def fit_quantiles(
     weights: FloatArray | None = None,
     *,
     names: Sequence[str] = (),
+    blocks: Sequence[slice] = (),
     n_jobs: int | None = None,
 ) -> QuantileProcess:
     """Solve the linear quantile-regression problem exactly for every tau.
@@ -76,6 +113,9 @@ def fit_quantiles(
         Non-negative; rows of weight 0 take no part.
     names : sequence of str, length p, optional
         Column names for reports.
+    blocks : sequence of slice, optional
+        Columns that belong together (the spline basis of one prior). If every block takes few distinct values, as with
+        integer scores, large fits look residuals up instead of computing them. Results do not depend on it.
     n_jobs : int, optional
         Threads; at most two are used within one process. Results do not depend on it.
 
@@ -114,13 +154,12 @@ def fit_quantiles(
     kept_rows = np.flatnonzero(weight > 0.0)
     if kept_rows.size < weight.size:
         design, response, weight = design[kept_rows], response[kept_rows], weight[kept_rows]
-    gram = np.empty((design.shape[1], design.shape[1]))
-    kernel.weighted_gram(design, weight, gram)
-    kept, dropped = _independent_columns(design, gram)
-    if dropped:
-        design, gram = np.ascontiguousarray(design[:, kept]), gram[np.ix_(kept, kept)]
     first, design, response, weight = _collapse(design, response, weight)
-    prepared = _prepare(design, response, weight, gram)
+    moments = _Moments.of(design, weight)
+    kept, dropped = _independent_columns(design, moments.gram)
+    if dropped:
+        design, moments = np.ascontiguousarray(design[:, kept]), moments.subset(kept)
+    prepared = _prepare(design, response, weight, moments, [] if dropped else blocks)
     if prepared.problem.offset_max <= prepared.problem.near:
         basis, ties, counters, fallback = _perfect_fit(prepared, grid)
     else:
@@ -167,12 +206,16 @@ def _checked(
         raise ColumnError(f"The design has shape {design.shape} but the response has shape {response.shape}.")
     weight = np.ones(response.size) if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
     if weight.shape != response.shape:
-        raise ColumnError(f"The weights have shape {weight.shape} but the response has shape {response.shape}.")
+        raise ColumnError(
+            f"The weights have shape {weight.shape} but the response has shape {response.shape}."
+        )
     for what, values in (("design", design), ("response", response), ("weights", weight)):
         bad = ~np.isfinite(values)
         if bad.any():
             rows = int(np.count_nonzero(bad.any(axis=1) if values.ndim == 2 else bad))
-            raise ColumnError(problem(f"The {what} holds NaN or infinite values", rows=rows, fix="drop those rows"))
+            raise ColumnError(
+                problem(f"The {what} holds NaN or infinite values", rows=rows, fix="drop those rows")
+            )
     if (weight < 0.0).any():
         raise ColumnError(problem("Weights are negative", rows=int(np.count_nonzero(weight < 0.0))))
     if not (weight > 0.0).any() or design.shape[1] == 0:
@@ -234,31 +277,67 @@ def _collapse(
     sample = everyone[:: max(1, n // 4096)]
     key = design[sample] @ mix[:-1] + mix[-1] * response[sample]
     pairs = sample.size - np.unique(key).size
-    if pairs == 0 or sample.size**2 / (2 * pairs) > 0.5 * n:
+    distinct = sample.size**2 / (2 * max(pairs, 1))
+    if pairs == 0 or distinct > 0.5 * n:
         return everyone, design, response, weight
     key = design @ mix[:-1] + mix[-1] * response
-    _, first, group = np.unique(key, return_index=True, return_inverse=True)
-    rows = np.sort(first)
-    rank = np.empty(first.size, np.int64)
-    rank[np.argsort(first)] = np.arange(first.size)
-    member_of = rows[rank[group]]
-    if not (np.array_equal(design[member_of], design) and np.array_equal(response[member_of], response)):
+    most = min(int(0.7 * n), int(4 * distinct) + 4096)
+    group, first = np.empty(n, np.int64), np.empty(most, np.int64)
+    groups = grouping.group_equal(key, design, np.arange(p), most, group, first)
+    if groups < 0:
         return everyone, design, response, weight
-    total = np.bincount(rank[group], weights=weight, minlength=rows.size)
-    return rows, np.ascontiguousarray(design[rows]), response[rows], total
+    rows = first[:groups]
+    return rows, design[rows], response[rows], np.bincount(group, weights=weight, minlength=groups)
 
 
-def _prepare(design: FloatArray, response: FloatArray, weight: FloatArray, gram: FloatArray) -> _Prepared:
+def _look_up_tables(
+    search: FloatArray, blocks: Sequence[slice], padded: int
+) -> tuple[NDArray[np.uint16], FloatArray]:
+    """Code the rows of each column block where blocks take few distinct values (discrete scores, flags).
+
+    Returns codes, shape (blocks, padded), and tables, shape (blocks, values, p), zero outside the block's columns; empty arrays
+    if the design does not split into such blocks or is too small for it to pay.
+    """
+    n, p = search.shape
+    none = np.empty((0, 0), np.uint16), np.empty((0, 0, 0))
+    if not blocks or n < LOOK_UP_FROM:
+        return none
+    inside = np.zeros(p, bool)
+    for block in blocks:
+        inside[block] = True
+    rest = np.flatnonzero(~inside)
+    columns = [np.arange(p)[block] for block in blocks] + ([rest] if rest.size else [])
+    mix = np.zeros((len(columns), p))
+    for b, chosen in enumerate(columns):
+        mix[b, chosen] = np.cos(np.arange(1.0, chosen.size + 1.0) ** 2)
+    keys = mix @ search.T
+    codes = np.zeros((len(columns), padded), np.uint16)
+    found = []
+    group, first = np.empty(n, np.int64), np.empty(LOOK_UP_VALUES, np.int64)
+    for b, chosen in enumerate(columns):
+        values = grouping.group_equal(keys[b], search, chosen, LOOK_UP_VALUES, group, first)
+        if values < 0:
+            return none
+        codes[b, :n] = group
+        found.append(search[np.ix_(first[:values], chosen)])
+    tables = np.zeros((len(columns), max(len(part) for part in found), p))
+    for b, (chosen, part) in enumerate(zip(columns, found, strict=True)):
+        tables[b, : len(part), chosen] = part.T
+    return codes, tables
+
+
+def _prepare(
+    design: FloatArray, response: FloatArray, weight: FloatArray, moments: _Moments, blocks: Sequence[slice]
+) -> _Prepared:
     n, p = design.shape
-    size = np.sqrt(np.diag(gram) / weight.sum())
-    scale = 2.0 ** np.round(np.log2(size))
-    search = np.ascontiguousarray(design / scale)
-    gram = gram / np.outer(scale, scale)
-    gram /= weight.mean()
-    relative = weight / weight.mean()
+    mean_weight = float(weight.mean())
+    relative = weight / mean_weight
+    scale = 2.0 ** np.round(np.log2(np.sqrt(np.diag(moments.gram) / weight.sum())))
+    search = design / scale
+    moments = moments.rescaled(scale, mean_weight)
     try:
-        metric = np.linalg.cholesky(gram)
-        safe = bool((np.diag(metric) ** 2 / np.diag(gram)).min() > SAFE_PIVOT)
+        metric = np.linalg.cholesky(moments.gram)
+        safe = bool((np.diag(metric) ** 2 / np.diag(moments.gram)).min() > SAFE_PIVOT)
     except np.linalg.LinAlgError:
         safe = False
     proof, column_scale, back = design, scale, None
@@ -267,16 +346,20 @@ def _prepare(design: FloatArray, response: FloatArray, weight: FloatArray, gram:
         factor = np.linalg.qr(search * np.sqrt(relative)[:, None], mode="r")
         back = np.linalg.inv(factor) * np.sqrt(n)
         proof = search = np.ascontiguousarray(search @ back)
+        blocks = ()
         back /= scale[:, None]
         column_scale = np.ones(p)
-        kernel.weighted_gram(search, relative, gram)
-        metric = np.linalg.cholesky(gram)
+        moments = _Moments.of(search, relative)
+        metric = np.linalg.cholesky(moments.gram)
     center = np.linalg.solve(metric.T, np.linalg.solve(metric, search.T @ (relative * response)))
     offset = response - search @ center
     spread = _typical_deviation(response)
-    tiles = np.empty((-(-n // kernel.TILE), p, kernel.TILE), np.float32)
-    leverage = np.empty(tiles.shape[0] * kernel.TILE, np.float32)
-    kernel.build_tiles(search, np.ascontiguousarray(metric), tiles, leverage)
+    padded = -(-n // kernel.TILE) * kernel.TILE
+    leverage = np.empty(padded, np.float32)
+    kernel.leverages(search, np.ascontiguousarray(metric), leverage)
+    codes, tables = _look_up_tables(search, blocks, padded)
+    tiles = np.empty((0 if len(codes) else padded // kernel.TILE, p, kernel.TILE), np.float32)
+    kernel.build_tiles(search, tiles)
     offset32 = np.full(leverage.size, 1e30, np.float32)
     offset32[:n] = offset
     data = kernel.Problem(
@@ -287,15 +370,17 @@ def _prepare(design: FloatArray, response: FloatArray, weight: FloatArray, gram:
         near=4.0 * spread * NEAR,
         weight=relative,
         tiles=tiles,
+        codes=codes,
+        tables=tables,
         offset32=offset32,
         leverage32=leverage,
         center=center,
-        column_max=np.abs(search).max(axis=0),
+        column_max=moments.largest,
         offset_max=float(np.abs(offset).max()),
-        gram=gram,
+        gram=moments.gram,
         metric=np.ascontiguousarray(metric),
-        total=search.T @ relative,
-        total_abs=np.abs(search).T @ relative,
+        total=moments.total,
+        total_abs=moments.total_abs,
     )
     return _Prepared(proof, response, weight, data, spread, column_scale, back)
 
@@ -337,14 +422,29 @@ def _walk(
     coef, basis = np.empty((m, p)), np.zeros((m, p), np.int64)
     counters, status = np.zeros((m, kernel.N_COUNTERS), np.int64), np.zeros(m, np.int64)
 
-    def walk(state: kernel.State, order: IntArray, tau_from: float, target: int, capacity: int, cold: bool) -> IntArray:
+    def walk(
+        state: kernel.State, order: IntArray, tau_from: float, target: int, capacity: int, cold: bool
+    ) -> IntArray:
         work = _workspace(data, capacity)
         ties = np.empty((max(1024, 64 * order.size), 3), np.int64)
         while True:
             count = np.zeros(1, np.int64)
             before = kernel.State(*(a.copy() for a in state))
             kernel.solve_path(
-                data, state, work, taus, order, tau_from, target, cold, coef, basis, ties, count, counters, status
+                data,
+                state,
+                work,
+                taus,
+                order,
+                tau_from,
+                target,
+                cold,
+                coef,
+                basis,
+                ties,
+                count,
+                counters,
+                status,
             )
             if count[0] <= ties.shape[0]:
                 return ties[: count[0]]
@@ -405,9 +505,11 @@ def _initial_state(data: kernel.Problem) -> kernel.State:
     p = data.design.shape[1]
     n = data.response.size
     side = np.where(data.offset32 < 0, np.float32(-1), np.float32(1))
-    negative = side[:n] < 0
-    below = data.design[negative].T @ data.weight[negative]
-    width = float(np.quantile(np.abs(data.offset32[:n]) / data.leverage32[:n], 0.5))
+    below = data.design.T @ np.where(side[:n] < 0, data.weight, 0.0)
+    step = max(1, n // 4096)
+    width = float(
+        np.median(np.abs(data.offset32[:n:step]) / np.minimum(data.leverage32[:n:step], kernel.FENCE))
+    )
     return kernel.State(data.center.copy(), np.zeros((p, p)), side, below, np.array([max(width, 1e-300)]))
 
 
@@ -465,7 +567,7 @@ def _prove(
     data = prepared.problem
     center = data.center / prepared.column_scale
     shift = coef - center
-    size = data.offset_max + (p + 3) * (np.abs(shift) * np.abs(design).max(axis=0)).sum(axis=1)
+    size = data.offset_max + (p + 3) * np.abs(shift) @ (data.column_max * prepared.column_scale)
     slack = (SINGLE * size).astype(np.float32)
     tolerance = prepared.scale * NEAR
     turned = np.ascontiguousarray(shift.T, dtype=np.float32)

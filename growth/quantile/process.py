@@ -150,7 +150,9 @@ class QuantileProcess:
     def _checked(self, design: FloatArray) -> FloatArray:
         design = np.ascontiguousarray(design, dtype=np.float64)
         if design.ndim != 2 or design.shape[1] != self.coef.shape[1]:
-            raise SpecError(f"The design has shape {design.shape}; this process was fitted with {self.coef.shape[1]} columns.")
+            raise SpecError(
+                f"The design has shape {design.shape}; this process was fitted with {self.coef.shape[1]} columns."
+            )
         return design
 
 

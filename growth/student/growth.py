@@ -77,12 +77,16 @@ def student_growth(
         If a fit could not be proven optimal.
     """
     bases = tuple(
-        _basis(spec, prior, scores) for prior, scores in zip(panel.pattern.priors, panel.knot_scores, strict=True)
+        _basis(spec, prior, scores)
+        for prior, scores in zip(panel.pattern.priors, panel.knot_scores, strict=True)
     )
     design = spline_design(panel.priors, bases, panel.covariates)
     if process is None:
         process = fit_quantiles(
-            design, panel.score, spec.quantiles.grid(), names=_names(panel.pattern.priors, bases, panel.covariate_names),
+            design,
+            panel.score,
+            spec.quantiles.grid(),
+            names=_names(panel.pattern.priors, bases, panel.covariate_names),
             n_jobs=n_jobs,
         )
     bounds = None
@@ -145,7 +149,9 @@ def _basis(spec: GrowthSpec, prior: Prior, scores: FloatArray) -> SplineBasis:
     )
 
 
-def _names(priors: tuple[Prior, ...], bases: tuple[SplineBasis, ...], covariates: tuple[str, ...]) -> list[str]:
+def _names(
+    priors: tuple[Prior, ...], bases: tuple[SplineBasis, ...], covariates: tuple[str, ...]
+) -> list[str]:
     names = ["intercept"]
     for prior, basis in zip(priors, bases, strict=True):
         names += [f"{prior.subject}_lag{prior.lag}_b{j + 1}" for j in range(basis.n_columns)]
