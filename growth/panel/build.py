@@ -58,7 +58,8 @@ def build_panels(table: StudentTable, spec: GrowthSpec) -> PanelSet:
     grade and has a score; nothing is imputed. Membership is nested: a cohort with fewer priors holds everyone
     who has those priors, also those who have more. The knot scores of ``basis.knots_from = "all_rows"`` are
     all scores of the prior's subject and grade, whoever has them, in the years from the earliest own prior
-    that any student of the grade has up to the year before the current one.
+    that any student of the grade has (or the prior itself, if that is earlier) up to the year before the
+    current one.
 
     Parameters
     ----------
@@ -154,8 +155,9 @@ def _knot_scores(
 ) -> tuple[FloatArray, ...]:
     if sources.spec.basis.knots_from == "cohort":
         return tuple(np.ascontiguousarray(column) for column in priors.T)
-    first, last = cell.year - cell.window, cell.year - 1
-    return tuple(sources.records.scores(p.subject, p.grade, first, last) for p in pattern.priors)
+    # an other-subject prior may lie further back than any own prior: its own year must count
+    first = {prior: cell.year - max(cell.window, prior.lag) for prior in pattern.priors}
+    return tuple(sources.records.scores(p.subject, p.grade, first[p], cell.year - 1) for p in pattern.priors)
 
 
 def _norm_group(cell: Cell, pattern: Pattern, labels: dict[int, str]) -> str:

@@ -116,14 +116,14 @@ def _load_frame(source: CallerFrame) -> Loaded:
 
     try:
         wrapped = nw.from_native(source)
+        wrapped.collect_schema()
     except TypeError:
         raise TableError(
             problem(f"A {type(source).__name__} is not a table that can be read", rule=_READABLE)
         ) from None
+    except nw.exceptions.DuplicateError:
+        raise ColumnError(_repeated_names(source)) from None
     kind = _kind(wrapped)
-    _check_names(
-        list(wrapped.collect_schema().names()) if kind != "pandas" else [str(c) for c in source.columns]
-    )
     try:
         eager = wrapped.collect(backend="polars") if isinstance(wrapped, nw.LazyFrame) else wrapped
         return Loaded(eager.to_polars(), kind, None)
@@ -153,15 +153,12 @@ def _kind(wrapped: CallerFrame) -> FrameKind:
     )
 
 
-def _check_names(names: list[str]) -> None:
+def _repeated_names(source: CallerFrame) -> str:
+    names = [str(name) for name in getattr(source, "column_names", getattr(source, "columns", ()))]
     twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ColumnError(
-            problem(
-                f"Column names occur more than once: {', '.join(map(repr, twice))}",
-                fix="rename or drop the copies",
-            )
-        )
+    return problem(
+        f"Column names occur more than once: {', '.join(map(repr, twice))}", fix="rename or drop the copies"
+    )
 
 
 def _unconvertible(source: CallerFrame, kind: FrameKind) -> str:
