@@ -1,0 +1,13 @@
+"""Results to one self-contained HTML page that explains every number on it."""
+
+from growth.report.inputs import ReportInput, StudentTotals, report_input, summarise_students
+from growth.report.page import render_report, write_report
+
+__all__ = [
+    "ReportInput",
+    "StudentTotals",
+    "render_report",
+    "report_input",
+    "summarise_students",
+    "write_report",
+]

@@ -1,0 +1,120 @@
+"""What may be published: no result and no count that rests on few students, directly or by subtraction.
+
+A result is withheld when its students are fewer than the minimum. A *count* is also withheld when it would
+give a small count away: that of the school's students who are not in a group (all minus group), or that of
+the racial/ethnic groups that are not shown. Averages of groups are not published at all, so that no average
+of the students outside a group can be worked out from two that are.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from growth.spec import GrowthSpec
+
+__all__ = ["ALL", "LOWEST_RACE", "RACE", "SMALLEST_PUBLISHED", "least_published", "publishable"]
+
+SMALLEST_PUBLISHED = 10
+"""Students. A page never shows a result for fewer, whatever the specification allows."""
+
+ALL = "All"
+RACE = "race:"
+LOWEST_RACE = "race:lowest"
+
+_KEYS = ["year", "subject", "group", "school_id"]
+_PLACE = ["year", "subject", "school_id"]
+_RESULTS = ["growth_percentile", "growth_percentile_low", "growth_percentile_high", "level"]
+_COLUMNS = [*_KEYS, "group_detail", "n", *_RESULTS, "average_percentile", "reason"]
+
+
+def least_published(minimum: int) -> int:
+    """Return the smallest number of students that a page shows, given the specification's minimum."""
+    return max(minimum, SMALLEST_PUBLISHED)
+
+
+def publishable(schools: pl.DataFrame, levels: pl.DataFrame, spec: GrowthSpec) -> pl.DataFrame:
+    """Return school results with everything withheld that must not be published.
+
+    Parameters
+    ----------
+    schools, levels : polars.DataFrame
+        The frames of a run.
+    spec : GrowthSpec
+        Its minimum numbers of students.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per year, subject, group and school: group_detail, n, growth_percentile with its 95 % band
+        [0-100], level, average_percentile (mean or median of its students, for all students only), reason.
+        Where `reason` is set every result is null; `n` is null where the count itself is withheld.
+    """
+    rows = schools if "group_detail" in schools.columns else schools.with_columns(_no_detail())
+    rows = rows.join(levels.select([*_KEYS, "level"]), on=_KEYS, how="left")
+    average = pl.col(f"{spec.school.aggregate}_percentile").alias("average_percentile")
+    rows = rows.with_columns(average).select(_COLUMNS).with_columns(pl.col("n").cast(pl.Int64))
+    rows = _withhold_results(rows, spec)
+    return _withhold_counts(rows, least_published(spec.groups.min_n)).sort(_KEYS)
+
+
+def _no_detail() -> pl.Expr:
+    return pl.lit(None, dtype=pl.String).alias("group_detail")
+
+
+def _withhold_results(rows: pl.DataFrame, spec: GrowthSpec) -> pl.DataFrame:
+    everyone = pl.col("group") == ALL
+    minimum = (
+        pl.when(everyone)
+        .then(least_published(spec.school.min_n))
+        .otherwise(least_published(spec.groups.min_n))
+    )
+    unknown = pl.col("n").is_null() & pl.col("reason").is_null()
+    few = unknown | (pl.col("n") < minimum).fill_null(False)
+    reason = (
+        pl.when(few)
+        .then(pl.lit("n_below_minimum"))
+        .when(pl.col("reason").is_not_null())
+        .then(pl.col("reason"))
+        .when(pl.col("growth_percentile").is_null())
+        .then(pl.lit("no_result"))
+    )
+    rows = rows.with_columns(reason.alias("reason"), pl.when(~few).then(pl.col("n")).alias("n"))
+    shown = pl.col("reason").is_null()
+    return rows.with_columns(
+        *(pl.when(shown).then(pl.col(name)).alias(name) for name in _RESULTS),
+        pl.when(shown & everyone).then(pl.col("average_percentile")).alias("average_percentile"),
+    )
+
+
+def _withhold_counts(rows: pl.DataFrame, minimum: int) -> pl.DataFrame:
+    totals = rows.filter(pl.col("group") == ALL).select([*_PLACE, pl.col("n").alias("_total")])
+    rows = rows.join(totals, on=_PLACE, how="left")
+    race = pl.col("group").str.starts_with(RACE)
+    telling = (pl.col("_total") - pl.col("n")).fill_null(0) < minimum
+    flags = rows.filter(~race).with_columns(
+        pl.when(telling & (pl.col("group") != ALL)).then(None).otherwise(pl.col("n")).alias("n")
+    )
+    races = _withhold_race_counts(rows.filter(race & (pl.col("group") != LOWEST_RACE)), minimum)
+    lowest = _like_its_race(rows.filter(pl.col("group") == LOWEST_RACE), races)
+    return pl.concat([flags, races, lowest], how="diagonal").drop("_total")
+
+
+def _withhold_race_counts(races: pl.DataFrame, minimum: int) -> pl.DataFrame:
+    """Hide the smallest shown counts of a school until those not shown sum to the minimum, or to nobody."""
+    races = races.sort([*_PLACE, "n", "group"], nulls_last=True)
+    shown = pl.col("n").fill_null(0)
+    rest = (pl.col("_total") - shown.sum().over(_PLACE)).fill_null(0)
+    nobody_left = (rest == 0) & (pl.col("n").is_not_null().sum().over(_PLACE) > 1)
+    hidden_so_far = rest + shown.cum_sum().over(_PLACE) - shown
+    hide = pl.col("_total").is_null() | (~nobody_left & (hidden_so_far < minimum))
+    return races.with_columns(pl.when(~hide).then(pl.col("n")).alias("n"))
+
+
+def _like_its_race(lowest: pl.DataFrame, races: pl.DataFrame) -> pl.DataFrame:
+    """Show the count of a school's lowest group only where the same group's own row shows it."""
+    named = pl.col("group_detail").str.strip_prefix(RACE)
+    own = races.select(
+        [*_PLACE, pl.col("group").str.strip_prefix(RACE).alias("_race"), pl.col("n").alias("_own")]
+    )
+    rows = lowest.with_columns(named.alias("_race")).join(own, on=[*_PLACE, "_race"], how="left")
+    return rows.with_columns(pl.col("_own").alias("n")).drop("_own", "_race")

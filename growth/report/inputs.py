@@ -1,0 +1,196 @@
+"""What the page is made from: school results, sums over students, and no row of any student.
+
+Everything that needs the students frame is computed here, as means and counts over at least the published
+minimum of students. From here on the report room holds no student-level data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import polars as pl
+
+from growth.report.disclosure import least_published
+from growth.spec import GrowthSpec
+
+__all__ = ["ReportInput", "RunLike", "StudentTotals", "report_input", "summarise_students"]
+
+_BLOCK = ["year", "subject"]
+_CELL = ["year", "subject", "grade"]
+
+
+@runtime_checkable
+class RunLike(Protocol):
+    """What the report needs from a `GrowthRun`."""
+
+    @property
+    def spec(self) -> GrowthSpec:
+        """The specification that made the run."""
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """Versions, digests and times of the run."""
+
+    def polars(self, name: str) -> pl.DataFrame:
+        """Return one result frame: students, schools, levels, counts or cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudentTotals:
+    """Sums over the students frame."""
+
+    students: int
+    """Distinct students with at least one growth percentile."""
+    results: int
+    """Student growth percentiles: students x subjects x years."""
+    grades: tuple[int, ...]
+    """Current grades with results, ascending."""
+    names: pl.DataFrame
+    """school_id, school_name (null where the table had none); one row per school."""
+    achievement: pl.DataFrame
+    """year, subject, school_id, n, achievement: mean current score, standardised within year x subject x
+    grade [SD units], over at least the published minimum of students."""
+    group_means: pl.DataFrame
+    """year, subject, group, mean_percentile [0-100] over all scored students of the group, system-wide."""
+    neutrality: pl.DataFrame
+    """year, subject, r_students, r_schools, schools: correlation of growth with the expected score
+    (standardised within grade), between students and between schools."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportInput:
+    """Everything a page is rendered from; frames as in the run, except that `students` are sums."""
+
+    spec: GrowthSpec
+    schools: pl.DataFrame
+    levels: pl.DataFrame
+    counts: pl.DataFrame
+    cells: pl.DataFrame
+    students: StudentTotals
+    manifest: Mapping[str, Any]
+
+
+def report_input(run: RunLike) -> ReportInput:
+    """Take from a run what its page shows.
+
+    Parameters
+    ----------
+    run : GrowthRun
+        A finished run.
+
+    Returns
+    -------
+    ReportInput
+        School results and sums over students.
+    """
+    return ReportInput(
+        spec=run.spec,
+        schools=run.polars("schools"),
+        levels=run.polars("levels"),
+        counts=run.polars("counts"),
+        cells=run.polars("cells"),
+        students=summarise_students(run.polars("students"), run.spec),
+        manifest=run.manifest,
+    )
+
+
+def summarise_students(students: pl.DataFrame, spec: GrowthSpec) -> StudentTotals:
+    """Reduce the students frame to the sums on the page.
+
+    Parameters
+    ----------
+    students : polars.DataFrame
+        The students frame of a run.
+    spec : GrowthSpec
+        Its minimum numbers of students and its groups.
+
+    Returns
+    -------
+    StudentTotals
+        Means over fewer students than the published minimum are left out.
+    """
+    scored = students.filter((pl.col("status") == "scored") & pl.col("highest"))
+    counted = _counted(scored, spec)
+    minimum = least_published(spec.school.min_n)
+    return StudentTotals(
+        students=scored["student_id"].n_unique(),
+        results=scored.height,
+        grades=tuple(scored["grade"].unique().sort().to_list()),
+        names=_school_names(students),
+        achievement=_achievement(counted, minimum),
+        group_means=_group_means(scored, spec),
+        neutrality=_neutrality(counted, minimum),
+    )
+
+
+def _counted(scored: pl.DataFrame, spec: GrowthSpec) -> pl.DataFrame:
+    """Return the rows that enter school results, with score and expectation standardised within grade."""
+    rows = scored.filter(pl.col("school_id").is_not_null())
+    if spec.school.enrolled_only and "enrolled" in rows.columns:
+        rows = rows.filter(pl.col("enrolled"))
+    return rows.with_columns(
+        _within_grade("score").alias("_achievement"), _within_grade("expected_score").alias("_expected")
+    )
+
+
+def _within_grade(column: str) -> pl.Expr:
+    value = pl.col(column).cast(pl.Float64)
+    spread = value.std().over(_CELL)
+    centred = value - value.mean().over(_CELL)
+    return pl.when(spread > 0).then(centred / spread).otherwise(0.0)
+
+
+def _school_names(students: pl.DataFrame) -> pl.DataFrame:
+    rows = students.filter(pl.col("school_id").is_not_null())
+    if "school_name" in rows.columns:
+        name = pl.col("school_name").cast(pl.String).drop_nulls().first()
+    else:
+        name = pl.lit(None, dtype=pl.String).first()
+    return rows.group_by("school_id").agg(name.alias("school_name")).sort("school_id")
+
+
+def _achievement(counted: pl.DataFrame, minimum: int) -> pl.DataFrame:
+    means = counted.group_by([*_BLOCK, "school_id"]).agg(
+        pl.len().cast(pl.Int64).alias("n"), pl.col("_achievement").mean().alias("achievement")
+    )
+    return means.filter(pl.col("n") >= minimum).sort([*_BLOCK, "school_id"])
+
+
+def _neutrality(counted: pl.DataFrame, minimum: int) -> pl.DataFrame:
+    between_students = counted.group_by(_BLOCK).agg(pl.corr("percentile", "_expected").alias("r_students"))
+    schools = counted.group_by([*_BLOCK, "school_id"]).agg(
+        pl.len().alias("n"), pl.col("percentile").mean(), pl.col("_expected").mean()
+    )
+    between_schools = (
+        schools.filter(pl.col("n") >= minimum)
+        .group_by(_BLOCK)
+        .agg(
+            pl.corr("percentile", "_expected").alias("r_schools"),
+            pl.len().cast(pl.Int64).alias("schools"),
+        )
+    )
+    return between_students.join(between_schools, on=_BLOCK, how="left").sort(_BLOCK)
+
+
+def _group_means(scored: pl.DataFrame, spec: GrowthSpec) -> pl.DataFrame:
+    minimum = least_published(spec.groups.min_n)
+    parts = [_mean_of(scored.with_columns(pl.lit("All").alias("group")), minimum)]
+    for label, column in spec.groups.flags.items():
+        if column in scored.columns:
+            members = scored.filter(pl.col(column).cast(pl.Boolean))
+            parts.append(_mean_of(members.with_columns(pl.lit(label).alias("group")), minimum))
+    race = spec.groups.race
+    if race and race in scored.columns:
+        members = scored.filter(pl.col(race).is_not_null())
+        label_of = pl.concat_str(pl.lit("race:"), pl.col(race).cast(pl.String)).alias("group")
+        parts.append(_mean_of(members.with_columns(label_of), minimum))
+    return pl.concat(parts)
+
+
+def _mean_of(rows: pl.DataFrame, minimum: int) -> pl.DataFrame:
+    means = rows.group_by([*_BLOCK, "group"]).agg(
+        pl.len().alias("n"), (100 * pl.col("percentile").mean()).alias("mean_percentile")
+    )
+    return means.filter(pl.col("n") >= minimum).drop("n").sort([*_BLOCK, "group"])

@@ -1,0 +1,436 @@
+"""The report page without a browser: what it says, what it withholds, and that nothing can run or leave."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from report_system import CANARY, HOSTILE, MadeRun, made_run
+
+from growth.errors import GrowthError, StoreError
+from growth.report import render_report, report_input, write_report
+from growth.report.disclosure import SMALLEST_PUBLISHED, publishable
+from growth.report.inputs import summarise_students
+from growth.report.results import page_results
+from growth.report.words import how_computed, limits
+from growth.spec import GrowthSpec
+
+LARGEST_PAGE = 3_000_000
+"""Bytes, for 150 schools."""
+READABLE = 4.5
+"""WCAG 2.2 AA contrast of text; 3 suffices for graphics."""
+LEGIBLE = 3.0
+LOADS = {"src", "srcset", "action", "formaction", "data", "poster", "background", "ping", "xlink:href"}
+RESULTS = [
+    "growth_percentile",
+    "growth_percentile_low",
+    "growth_percentile_high",
+    "level",
+    "average_percentile",
+]
+
+
+class Page(HTMLParser):
+    """Tags and scripts of a page, as a browser sees them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.text: list[str] = []
+        self._inside = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag if tag in ("script", "style") else self._inside
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = "" if tag == self._inside else self._inside
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            self.scripts[-1] += data
+        elif not self._inside:
+            self.text.append(data)
+
+    @property
+    def prose(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture(scope="module")
+def run() -> MadeRun:
+    return made_run()
+
+
+@pytest.fixture(scope="module")
+def html(run: MadeRun) -> str:
+    return render_report(run)
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+@pytest.fixture(scope="module")
+def data(page: Page) -> dict[str, Any]:
+    return dict(json.loads(page.scripts[0]))
+
+
+@pytest.fixture(scope="module")
+def embedded(data: dict[str, Any]) -> pl.DataFrame:
+    """The embedded results, one row each, codes resolved."""
+    rows = pl.DataFrame(data["rows"], infer_schema_length=None)
+    ids = [school for school, _ in data["schools"]]
+    groups = publishable_groups(data)
+    return rows.with_columns(
+        pl.col("school").replace_strict(range(len(ids)), ids).alias("school_id"),
+        pl.col("subject").replace_strict(
+            range(len(data["subjectCodes"])), data["subjectCodes"], return_dtype=pl.String
+        ),
+        pl.col("group").replace_strict(range(len(groups)), groups, return_dtype=pl.String),
+        pl.col("year").replace_strict(range(len(data["years"])), data["years"]),
+    )
+
+
+def publishable_groups(data: dict[str, Any]) -> list[str]:
+    codes = {"All students": "All", "English learners": "EL", "Students with disabilities": "SWD"}
+    codes |= {"Socioeconomically disadvantaged": "SED", "Lowest racial/ethnic group": "race:lowest"}
+    return [codes.get(name, f"race:{name}") for name in data["groups"]]
+
+
+# --- nothing leaves, nothing runs ------------------------------------------------------------------------
+
+
+def test_the_page_loads_nothing(html: str, page: Page) -> None:
+    for tag, attributes in page.tags:
+        assert tag not in {"link", "iframe", "object", "embed", "img", "base", "video", "audio", "source"}
+        assert not LOADS & attributes.keys(), tag
+        assert (attributes.get("href") or "#").startswith("#")
+        assert not [name for name in attributes if name.startswith("on")]
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_the_policy_forbids_requests_and_names_the_two_scripts(page: Page) -> None:
+    policy = next(a["content"] or "" for t, a in page.tags if t == "meta" and a.get("http-equiv"))
+    assert policy.startswith("default-src 'none';")
+    assert "http" not in policy
+    assert "unsafe-eval" not in policy
+    rules = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    hashes = [
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in page.scripts[1:]
+    ]
+    assert rules["script-src"].split() == hashes
+
+
+def test_hostile_names_are_text_and_only_text(html: str, page: Page, data: dict[str, Any]) -> None:
+    assert [tag for tag, _ in page.tags].count("script") == 3
+    assert "alert(1)</script>" not in html
+    assert "onerror=alert(2)>" not in html
+    assert set(HOSTILE) <= {name for _, name in data["schools"]}
+    assert not re.search("[<>&\u2028\u2029]", page.scripts[0])
+
+
+def test_the_program_never_makes_markup_of_text() -> None:
+    program = Path(render_report.__code__.co_filename).parent / "templates" / "page.js"
+    text = program.read_text("utf-8")
+    for name in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "fetch(", "http"):
+        assert name not in text
+
+
+def test_the_specification_is_escaped(run: MadeRun) -> None:
+    spec = run.spec.replace({"name": "<b>bold</b>", "groups.flags": {"<i>EL</i>": "english_learner"}})
+    text = render_report(made_run(12, spec=spec))
+    assert "<b>bold" not in text
+    assert "<i>EL" not in text
+
+
+# --- privacy ---------------------------------------------------------------------------------------------
+
+
+def test_no_student_is_in_the_page(html: str, run: MadeRun) -> None:
+    assert CANARY not in html
+    assert CANARY not in repr(report_input(run))
+    for name in ("sgp", "expected_score", "student_id"):
+        assert f'"{name}"' not in html
+
+
+def test_small_numbers_are_nowhere(run: MadeRun, embedded: pl.DataFrame, data: dict[str, Any]) -> None:
+    keys = ["year", "subject", "group", "school_id"]
+    small = run.polars("schools").filter(pl.col("n") < 20).select(keys)
+    assert small.height > 500
+    rows = small.join(embedded, on=keys, how="left")
+    assert rows["reason"].null_count() == 0
+    assert {data["reasons"][reason] for reason in rows["reason"]} == {"Fewer than 20 students"}
+    for name in ("n", "gp", "lo", "hi", "level", "average", "ach"):
+        assert rows[name].null_count() == rows.height, name
+
+
+def test_results_that_may_be_shown_are_shown(run: MadeRun, embedded: pl.DataFrame) -> None:
+    keys = ["year", "subject", "group", "school_id"]
+    large = (
+        run.polars("schools").filter(pl.col("n") >= 20).join(embedded, on=keys, how="left", suffix="_page")
+    )
+    assert large["reason_page"].null_count() == large.height
+    gap = (large["growth_percentile"] - large["gp"]).to_list()
+    assert min(gap) >= 0
+    assert max(gap) < 0.01
+    everyone = large.filter(pl.col("group") == "All")
+    assert (everyone["n"] == everyone["n_page"]).all()
+    assert everyone["ach"].null_count() == 0
+    assert large.filter(pl.col("group") != "All")["average"].null_count() == large.height - everyone.height
+
+
+def test_no_count_gives_a_small_group_away(embedded: pl.DataFrame) -> None:
+    place = ["year", "subject", "school_id"]
+    total = embedded.filter(pl.col("group") == "All").select([*place, pl.col("n").alias("total")])
+    rows = embedded.join(total, on=place)
+    flags = rows.filter(pl.col("group").is_in(["EL", "SWD", "SED"]) & pl.col("n").is_not_null())
+    assert flags.height > 100
+    assert (flags["total"] - flags["n"]).min() >= 20
+    races = rows.filter(pl.col("group").str.starts_with("race:") & (pl.col("group") != "race:lowest"))
+    shown = races.group_by(place).agg(
+        pl.col("total").first(), pl.col("n").sum(), pl.col("n").count().alias("k")
+    )
+    rest = shown.filter(pl.col("k") > 0).with_columns((pl.col("total") - pl.col("n")).alias("rest"))
+    assert rest.height > 50
+    assert rest.filter(pl.col("rest").is_between(1, 19)).is_empty()
+    assert rest.filter((pl.col("rest") == 0) & (pl.col("k") == 1)).is_empty()
+
+
+def test_the_lowest_group_shows_no_count_that_its_own_row_hides(embedded: pl.DataFrame) -> None:
+    place = ["year", "subject", "school_id"]
+    lowest = embedded.filter((pl.col("group") == "race:lowest") & pl.col("gp").is_not_null())
+    detail = lowest["detail"].str.extract(r"\((.*)\)$")
+    own = lowest.with_columns(pl.concat_str(pl.lit("race:"), detail).alias("of"))
+    pairs = own.join(embedded, left_on=[*place, "of"], right_on=[*place, "group"], suffix="_own")
+    assert pairs.height == lowest.height
+    assert pairs["n"].equals(pairs["n_own"])
+    assert pairs["n"].null_count() > 0
+
+
+def test_hidden_counts_by_hand() -> None:
+    spec = GrowthSpec.preset("core")
+    counts = {"All": 100, "EL": 85, "SWD": 40, "race:A": 62, "race:B": 30, "race:C": 8, "race:lowest": 30}
+    schools = pl.DataFrame(
+        {
+            "year": 2025,
+            "subject": "MATH",
+            "group": list(counts),
+            "school_id": "1",
+            "n": list(counts.values()),
+            "group_detail": [None] * 6 + ["B"],
+            "mean_percentile": 50.0,
+            "growth_percentile": 50.0,
+            "growth_percentile_low": 30.0,
+            "growth_percentile_high": 70.0,
+            "reason": pl.Series([None] * 5 + ["n_below_minimum", None], dtype=pl.String),
+        }
+    )
+    levels = schools.select("year", "subject", "group", "school_id", pl.lit(6).alias("level"))
+    shown = publishable(schools, levels, spec)
+    n = dict(shown.select("group", "n").iter_rows())
+    # 15 students are not English learners; the 8 of race C would follow from A and B, so B hides as well.
+    assert n == {
+        "All": 100,
+        "EL": None,
+        "SWD": 40,
+        "race:A": 62,
+        "race:B": None,
+        "race:C": None,
+        "race:lowest": None,
+    }
+    assert shown.filter(pl.col("group") == "EL")["growth_percentile"].item() == 50.0
+
+
+def test_the_page_has_a_minimum_of_its_own(run: MadeRun) -> None:
+    spec = run.spec.replace({"school.min_n": 1, "groups.min_n": 1})
+    lenient = made_run(40, spec=spec)
+    small = lenient.polars("schools").filter(pl.col("n") < SMALLEST_PUBLISHED)
+    assert small["reason"].null_count() == small.height
+    shown = page_results(report_input(lenient)).rows.filter(pl.col("reason").is_null())
+    assert shown["n"].min() == SMALLEST_PUBLISHED
+    joined = small.join(shown, on=["year", "subject", "group", "school_id"])
+    assert joined.is_empty()
+    assert f"fewer than {SMALLEST_PUBLISHED} student" in Page(render_report(lenient)).prose
+
+
+def test_small_schools_have_no_achievement(run: MadeRun) -> None:
+    totals = summarise_students(run.polars("students"), run.spec)
+    assert totals.achievement["n"].min() == 20
+    rows = run.polars("students").filter((pl.col("status") == "scored") & (pl.col("subject") == "MATH"))
+    z = (pl.col("score") - pl.col("score").mean()) / pl.col("score").std()
+    naive = rows.with_columns(z.over("grade").alias("z")).filter(pl.col("school_id") == "S0044")["z"].mean()
+    found = totals.achievement.filter((pl.col("school_id") == "S0044") & (pl.col("subject") == "MATH"))
+    assert found["achievement"].item() == pytest.approx(naive, abs=1e-12)
+
+
+# --- what it says ----------------------------------------------------------------------------------------
+
+
+def test_percentiles_and_levels_never_disagree(embedded: pl.DataFrame) -> None:
+    shown = embedded.filter(pl.col("level").is_not_null())
+    tens = (shown["gp"].floor() // 10).clip(0, 9) + 1
+    assert (tens == shown["level"]).all()
+
+
+def test_the_numbers_of_the_run_are_in_the_sentences(run: MadeRun, page: Page) -> None:
+    scored = run.polars("students").filter(pl.col("status") == "scored")
+    assert f"{scored['student_id'].n_unique():,} students in grades 3–8" in page.prose
+    assert f"{scored.height:,} growth percentiles" in page.prose
+    block = run.polars("schools").filter(
+        (pl.col("group") == "All") & (pl.col("subject") == "MATH") & pl.col("reason").is_null()
+    )
+    outside = block.filter(
+        (pl.col("growth_percentile_low") > 50) | (pl.col("growth_percentile_high") < 50)
+    ).height
+    assert f"{outside} of {block.height} schools have a band that leaves out 50" in page.prose
+
+
+def test_the_waterfall_adds_up(run: MadeRun) -> None:
+    lines = page_results(report_input(run)).waterfall
+    for before, after in pairwise(lines):
+        assert after.rows == before.rows - after.excluded
+    assert [line.reason for line in lines if line.step == "has_priors"] == [
+        "no score in the year before",
+        "repeated the grade",
+    ]
+
+
+def test_fits_are_called_exact_only_with_proof(run: MadeRun, page: Page) -> None:
+    assert "All 12 comparisons were solved exactly" in page.prose
+    assert "foster care" in page.prose
+    gap = pl.when(pl.col("grade") == 3).then(None).otherwise(pl.col("max_relative_gap"))
+    cells = run.polars("cells").with_columns(gap.alias("max_relative_gap"))
+    given = replace(report_input(run), cells=cells)
+    prose = Page(render_report(given)).prose
+    assert "10 of 12 comparisons are proved to be exact" in prose
+    assert "not proved" in prose
+
+
+def test_a_comparison_of_few_students_hides_their_number(run: MadeRun) -> None:
+    cells = run.polars("cells").with_columns(pl.lit(17).alias("n"))
+    lines = page_results(replace(report_input(run), cells=cells)).fits.lines
+    assert {line.students for line in lines} == {"Fewer than 20 students"}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"peers.flags": ()}, "not part of the comparison"),
+        ({"peers.composition": "one_step"}, "make-up of the school"),
+        ({"cohorts.own_priors": 3}, "up to 3 of them"),
+        ({"cohorts.progressions": {11: (8, 7)}}, "For grade 11 the earlier scores come from grades 8 and 7"),
+        ({"cohorts.repeaters": "own_cohort"}, "repeat a grade are compared with one another"),
+        ({"cohorts.orders": "exact"}, "lack any of the earlier scores"),
+        ({"cohorts.min_cohort": 1_500}, "fewer than 1,500 students are not made"),
+        ({"quantiles.count": 40}, "40 curves"),
+        ({"basis.degree": 2}, "quadratic B-splines"),
+        ({"school.aggregate": "median"}, "The median of"),
+        ({"school.percentile": "integer"}, "whole-number"),
+        ({"school.shrinkage": "none"}, "not shrunken"),
+        ({"school.enrolled_only": True}, "enrolled for the full year"),
+        ({"school.growth_percentile": "normal"}, "normal curve"),
+        ({"levels.rule": "base_deciles"}, "tenths of the schools of the base year"),
+        ({"groups.reference": "group"}, "results for the same group"),
+        ({"groups.flags": {}, "groups.race": ""}, "No results for groups"),
+        ({"groups.min_n": 25}, "fewer than 25"),
+    ],
+)
+def test_every_choice_changes_the_words(change: dict[str, Any], sentence: str) -> None:
+    core = GrowthSpec.preset("core")
+    said = " ".join(note.text for note in how_computed(core))
+    changed = " ".join(note.text for note in how_computed(core.replace(change)))
+    assert sentence not in said
+    assert sentence in changed
+
+
+def test_pinned_groups_are_explained(run: MadeRun) -> None:
+    facts = page_results(report_input(run)).facts
+    core = " ".join(note.text for note in limits(run.spec, facts))
+    assert "close to 50 by construction" in core
+    none = " ".join(note.text for note in limits(run.spec.replace({"peers.flags": ()}), facts))
+    assert "close to 50 by construction" not in none
+
+
+# --- the file --------------------------------------------------------------------------------------------
+
+
+def test_size_and_repeatability(html: str, run: MadeRun) -> None:
+    assert len(html.encode()) < LARGEST_PAGE
+    assert render_report(run) == html
+
+
+def test_write_report_makes_folders_and_returns_the_file(run: MadeRun, html: str, tmp_path: Path) -> None:
+    path = write_report(report_input(run), tmp_path / "new" / "report.html")
+    assert path == tmp_path / "new" / "report.html"
+    assert path.read_text("utf-8") == html
+
+
+def test_a_folder_is_not_a_file(run: MadeRun, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be written"):
+        write_report(run, tmp_path)
+
+
+def test_a_run_without_any_school_result_still_has_a_page() -> None:
+    page = Page(render_report(made_run(5, spec=GrowthSpec.preset("core").replace({"school.min_n": 30}))))
+    assert "0 of 4 schools have enough of them" in page.prose
+    assert page.prose.count("No school has enough students for a result.") == 6
+    assert [a["data-chart"] for _, a in page.tags if "data-chart" in a] == ["waterfall"]
+
+
+def test_a_missing_library_names_the_extra(run: MadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> object:
+        return None if name in ("altair", "vl_convert") else importlib.util.find_spec(name)
+
+    monkeypatch.setattr("growth.report.extras.find_spec", absent)
+    with pytest.raises(GrowthError, match=r"altair, vl-convert-python.*growth\[report\]"):
+        render_report(run)
+
+
+# --- light and dark --------------------------------------------------------------------------------------
+
+
+def _luminance(color: str) -> float:
+    digits = color.lstrip("#")
+    digits = "".join(2 * c for c in digits) if len(digits) == 3 else digits
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: str, other: str) -> float:
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_colors_are_legible_in_light_dark_and_print(html: str) -> None:
+    style = html[html.index("<style>") : html.index("</style>")]
+    palettes = [
+        dict(re.findall(r"--(\w+): (#\w+)", block)) for block in re.findall(r":root \{(.*?)\}", style, re.S)
+    ]
+    assert len(palettes) == 3
+    for palette in palettes:
+        for ground in ("paper", "raised"):
+            for text in ("ink", "muted"):
+                assert _contrast(palette[text], palette[ground]) >= READABLE, (text, ground)
+        for mark in ("above", "below", "average"):
+            assert _contrast(palette[mark], palette["paper"]) >= LEGIBLE, mark
