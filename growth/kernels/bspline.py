@@ -13,14 +13,14 @@ References
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from growth._types import FloatArray
+from growth.kernels.compiler import kernel
 
 MAX_DEGREE = 8
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def bspline_columns(
     x: FloatArray, knots: FloatArray, degree: int, design_out: FloatArray, first: int
 ) -> None:

@@ -17,14 +17,13 @@ residuals are used only beyond their error bound).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
-
 from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
+from growth.kernels.compiler import kernel, search
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _lu(a: FloatArray, order: IntArray) -> bool:
     """LU factors of `a` in place with partial pivoting; `order` receives the row order."""
     p = a.shape[0]
@@ -50,7 +49,7 @@ def _lu(a: FloatArray, order: IntArray) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _solve(lu: FloatArray, order: IntArray, v: FloatArray, x_out: FloatArray) -> None:
     p = v.shape[0]
     for i in range(p):
@@ -65,7 +64,7 @@ def _solve(lu: FloatArray, order: IntArray, v: FloatArray, x_out: FloatArray) ->
         x_out[i] = s / lu[i, i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _solve_transposed(lu: FloatArray, order: IntArray, v: FloatArray, x_out: FloatArray) -> None:
     p = v.shape[0]
     z = np.empty(p)
@@ -83,7 +82,7 @@ def _solve_transposed(lu: FloatArray, order: IntArray, v: FloatArray, x_out: Flo
         x_out[order[i]] = z[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def vertex_coefficients(
     design: FloatArray, response: FloatArray, basis: IntArray, coef_out: FloatArray
 ) -> int:
@@ -116,7 +115,7 @@ def vertex_coefficients(
     return singular
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+@search
 def _single_residuals(
     base: np.float32,
     x: NDArray[np.float32],
@@ -154,7 +153,7 @@ def _single_residuals(
     return unsettled, negative, flips
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def sweep(
     design: FloatArray,
     response: FloatArray,
@@ -251,7 +250,7 @@ def sweep(
     return near
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _add_row(
     design: FloatArray, i: int, used: IntArray, q: int, w: float, base: float, sum_out: FloatArray
 ) -> None:
@@ -260,7 +259,7 @@ def _add_row(
     sum_out[design.shape[1]] += w * base
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def duality_gaps(
     design: FloatArray,
     weight: FloatArray,

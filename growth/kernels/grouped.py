@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from growth._types import FloatArray, IntArray
+from growth.kernels.compiler import kernel
 
 __all__ = ["GroupSummaries", "gather", "places", "summarise"]
 
@@ -29,7 +29,7 @@ class GroupSummaries(NamedTuple):
     """Mean of the two middle values for even counts; NaN for empty groups."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def gather(values: FloatArray, codes: IntArray, groups: int) -> tuple[FloatArray, IntArray]:
     """Bring values together by group, ascending within each.
 
@@ -67,7 +67,7 @@ def gather(values: FloatArray, codes: IntArray, groups: int) -> tuple[FloatArray
     return ordered, start
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def summarise(values: FloatArray, codes: IntArray, groups: int) -> GroupSummaries:
     """Return count, mean, SD and median of each group; parameters as in `gather`."""
     ordered, start = gather(values, codes, groups)
@@ -94,7 +94,7 @@ def summarise(values: FloatArray, codes: IntArray, groups: int) -> GroupSummarie
     return GroupSummaries(count, mean, sd, median)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def places(reference: FloatArray, draws: FloatArray, order: IntArray) -> IntArray:
     """Count, draw by draw, the reference values below each value twice and the equal ones once.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from growth._types import FloatArray, IntArray
+from growth.kernels.compiler import kernel
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def group_equal(
     key: FloatArray,
     design: FloatArray,

@@ -11,12 +11,12 @@ References
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from growth._types import FloatArray, IntArray
+from growth.kernels.compiler import kernel
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _curves(row: FloatArray, turned: FloatArray, q_out: FloatArray) -> None:
     m = q_out.shape[0]
     for k in range(m):
@@ -29,7 +29,7 @@ def _curves(row: FloatArray, turned: FloatArray, q_out: FloatArray) -> None:
                 q_out[k] += x * line[k]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _insertion_sort(q: FloatArray) -> None:
     """Sort in place; fast because crossings are few and near."""
     for k in range(1, q.shape[0]):
@@ -41,7 +41,7 @@ def _insertion_sort(q: FloatArray) -> None:
         q[j + 1] = v
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def curve_values(
     design: FloatArray,
     turned: FloatArray,
@@ -74,7 +74,7 @@ def curve_values(
     return crossings
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def place(
     design: FloatArray,
     turned: FloatArray,

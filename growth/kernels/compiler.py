@@ -1,0 +1,75 @@
+"""How kernels are compiled, and where the machine code is kept.
+
+Compiled kernels are cached on disk in a folder named after a digest of all kernel sources: numba itself notices an edit
+only in the file of the function that is called, not in the files of functions that it calls. A read-only installation
+falls back to the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from numba import config, njit
+
+__all__ = ["inner", "kernel", "search"]
+
+_Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
+
+SEARCH = {"reassoc", "contract", "arcp", "nsz"}
+"""Floating-point freedoms of search kernels: none of them assumes away NaN or infinity."""
+
+
+def kernel(function: _Kernel) -> _Kernel:
+    """Compile a kernel with strict floating-point arithmetic."""
+    return _compiled(function)
+
+
+def inner(function: _Kernel) -> _Kernel:
+    """Compile a kernel that only other kernels call.
+
+    It has no Python entry point, which takes long to compile for named tuples of arrays.
+    """
+    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def search(function: _Kernel) -> _Kernel:
+    """Compile an inner kernel that may reassociate sums; such kernels choose the path, never the result."""
+    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath=SEARCH)
+
+
+def _compiled(function: _Kernel, **options: object) -> _Kernel:
+    settings: Any = config
+    before = settings.CACHE_DIR
+    try:
+        # Set only while this function is decorated: other packages' caches stay where they are.
+        settings.CACHE_DIR = before or _cache_folder()
+        return cast(
+            _Kernel, cast(Any, njit)(cache=True, nogil=True, error_model="numpy", **options)(function)
+        )
+    finally:
+        settings.CACHE_DIR = before
+
+
+@cache
+def _cache_folder() -> str:
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(here.rglob("*.py")):
+        digest.update(path.read_bytes())
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "growth"
+    for place in (here / "__pycache__", user):
+        folder = place / f"numba-{digest.hexdigest()[:12]}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return str(folder)
+    # A shared, predictable folder would let others plant machine code, hence one per process.
+    return tempfile.mkdtemp(prefix="growth-numba-")

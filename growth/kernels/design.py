@@ -1,0 +1,96 @@
+"""Summaries of a design matrix that every fit needs once: moments, leverages, a single-precision copy."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from growth._types import FloatArray
+from growth.kernels.compiler import kernel
+
+TILE = 64
+"""Rows per tile of the single-precision copy of the design."""
+
+FENCE = 0.3
+"""Rows with a larger leverage h_i are always in the band: coefficients of rare columns and spline tails hang on them.
+There are at most p / FENCE^2 of them."""
+ALWAYS = 1e25
+
+
+@kernel
+def moments(
+    design: FloatArray,
+    weight: FloatArray,
+    gram_out: FloatArray,
+    total_out: FloatArray,
+    abs_out: FloatArray,
+    max_out: FloatArray,
+) -> None:
+    """Write X'WX, the weighted column sums, those of absolute values, and the largest absolute values.
+
+    Zeros in the design cost nothing.
+    """
+    n, p = design.shape
+    used = np.empty(p, np.int64)
+    gram_out[:, :] = 0.0
+    total_out[:] = 0.0
+    abs_out[:] = 0.0
+    max_out[:] = 0.0
+    for i in range(n):
+        q = 0
+        w = weight[i]
+        for a in range(p):
+            v = design[i, a]
+            if v != 0.0:
+                used[q] = a
+                q += 1
+                total_out[a] += w * v
+                abs_out[a] += w * abs(v)
+                max_out[a] = max(max_out[a], abs(v))
+        for s in range(q):
+            a = used[s]
+            f = w * design[i, a]
+            for t in range(s + 1):
+                gram_out[a, used[t]] += f * design[i, used[t]]
+    for a in range(p):
+        for b in range(a):
+            gram_out[b, a] = gram_out[a, b]
+
+
+@kernel
+def build_tiles(design: FloatArray, tiles_out: NDArray[np.float32]) -> None:
+    """Write the tiled single-precision copy, zero rows at the end."""
+    n, p = design.shape
+    for k in range(tiles_out.shape[0]):
+        start = k * TILE
+        stop = min(TILE, n - start)
+        for a in range(p):
+            for i in range(TILE):
+                tiles_out[k, a, i] = np.float32(design[start + i, a]) if i < stop else np.float32(0.0)
+
+
+@kernel
+def leverages(design: FloatArray, metric: FloatArray, leverage_out: NDArray[np.float32]) -> None:
+    """Write |metric^-1 x_i|, rounded up; ALWAYS beyond FENCE."""
+    n, p = design.shape
+    block = np.empty((p, TILE))
+    square = np.empty(TILE)
+    for start in range(0, leverage_out.shape[0], TILE):
+        stop = min(TILE, n - start)
+        for i in range(TILE):
+            square[i] = 0.0
+        for a in range(p):
+            for i in range(TILE):
+                block[a, i] = design[start + i, a] if i < stop else 0.0
+            for b in range(a):
+                f = metric[a, b]
+                if f != 0.0:
+                    for i in range(TILE):
+                        block[a, i] -= f * block[b, i]
+            f = 1.0 / metric[a, a]
+            for i in range(TILE):
+                block[a, i] *= f
+                square[i] += block[a, i] * block[a, i]
+        for i in range(TILE):
+            h = np.sqrt(square[i])
+            leverage_out[start + i] = np.float32(h * 1.000001 + 1e-30) if h < FENCE else np.float32(ALWAYS)

@@ -1,0 +1,60 @@
+"""Small dense linear algebra."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from growth._types import FloatArray
+from growth.kernels.compiler import inner, search
+
+
+@search
+def dot(a: FloatArray, b: FloatArray) -> float:
+    s = 0.0
+    for i in range(a.shape[0]):
+        s += a[i] * b[i]
+    return s
+
+
+@inner
+def cholesky(a: FloatArray, factor_out: FloatArray) -> bool:
+    p = a.shape[0]
+    for j in range(p):
+        for i in range(j, p):
+            s = a[i, j]
+            for k in range(j):
+                s -= factor_out[i, k] * factor_out[j, k]
+            if i == j:
+                if not s > 1e-13 * a[j, j]:
+                    return False
+                factor_out[j, j] = np.sqrt(s)
+            else:
+                factor_out[i, j] = s / factor_out[j, j]
+    return True
+
+
+@inner
+def cholesky_solve(factor: FloatArray, v: FloatArray, x_out: FloatArray) -> None:
+    p = v.shape[0]
+    for i in range(p):
+        s = v[i]
+        for k in range(i):
+            s -= factor[i, k] * x_out[k]
+        x_out[i] = s / factor[i, i]
+    for i in range(p - 1, -1, -1):
+        s = x_out[i]
+        for k in range(i + 1, p):
+            s -= factor[k, i] * x_out[k]
+        x_out[i] = s / factor[i, i]
+
+
+@inner
+def metric_norm(metric: FloatArray, v: FloatArray) -> float:
+    p = v.shape[0]
+    total = 0.0
+    for j in range(p):
+        s = 0.0
+        for i in range(j, p):
+            s += metric[i, j] * v[i]
+        total += s * s
+    return float(np.sqrt(total))

@@ -1,0 +1,127 @@
+"""Inside the band: rows gathered from the design, and Newton steps on the smoothed loss."""
+
+from __future__ import annotations
+
+from growth._types import FloatArray
+from growth.kernels.compiler import inner, search
+from growth.kernels.process.algebra import cholesky, cholesky_solve, dot
+from growth.kernels.process.data import FENCE, Problem, State, Work
+
+
+@inner
+def gather(problem: Problem, work: Work, start: int, stop: int) -> None:
+    p = work.band.shape[0]
+    for t in range(start, stop):
+        i = work.rows[t]
+        work.y[t] = problem.response[i]
+        work.moved[t] = problem.perturbed[i]
+        work.w[t] = problem.weight[i]
+        work.h[t] = min(problem.leverage32[i], 1.5 * FENCE)
+        for a in range(p):
+            work.lines[t, a] = problem.design[i, a]
+    for a in range(p):
+        for t in range(start, stop):
+            work.band[a, t] = work.lines[t, a]
+
+
+@search
+def products(band: FloatArray, direction: FloatArray, m: int, z_out: FloatArray) -> None:
+    p = direction.shape[0]
+    for t in range(m):
+        z_out[t] = 0.0
+    even = p - p % 4
+    for a in range(0, even, 4):
+        b0, b1, b2, b3 = direction[a], direction[a + 1], direction[a + 2], direction[a + 3]
+        c0, c1, c2, c3 = band[a], band[a + 1], band[a + 2], band[a + 3]
+        for t in range(m):
+            z_out[t] += c0[t] * b0 + c1[t] * b1 + c2[t] * b2 + c3[t] * b3
+    for a in range(even, p):
+        b0 = direction[a]
+        c0 = band[a]
+        for t in range(m):
+            z_out[t] += c0[t] * b0
+
+
+@search
+def residuals(band: FloatArray, y: FloatArray, coef: FloatArray, m: int, r_out: FloatArray) -> None:
+    products(band, coef, m, r_out)
+    for t in range(m):
+        r_out[t] = y[t] - r_out[t]
+
+
+@search
+def weighted_sum(band: FloatArray, c: FloatArray, m: int, sum_out: FloatArray) -> None:
+    for a in range(sum_out.shape[0]):
+        sum_out[a] = dot(band[a, :m], c[:m])
+
+
+@search
+def _band_gram(band: FloatArray, c: FloatArray, m: int, scratch: FloatArray, gram_out: FloatArray) -> None:
+    p = gram_out.shape[0]
+    for a in range(p):
+        column = band[a]
+        for t in range(m):
+            scratch[t] = column[t] * c[t]
+        for b in range(a + 1):
+            s = dot(band[b, :m], scratch[:m])
+            gram_out[a, b] = s
+            gram_out[b, a] = s
+
+
+@search
+def _smooth_weights(work: Work, tau: float, width: float, m: int) -> None:
+    """Dual values of the loss smoothed over +-width h_i, into ``work.step``."""
+    r, h, w, c = work.r, work.h, work.w, work.step
+    for t in range(m):
+        u = 0.5 + 0.5 * r[t] / (width * h[t])
+        u = min(1.0, max(0.0, u))
+        c[t] = w[t] * (tau - 1.0 + u)
+
+
+@inner
+def newton(
+    problem: Problem,
+    state: State,
+    work: Work,
+    tau: float,
+    outside: FloatArray,
+    coef: FloatArray,
+    m: int,
+    keep: float,
+) -> bool:
+    """Update the curvature from the band (`keep`: share of the old one) and take chord-Newton steps."""
+    p = coef.shape[0]
+    width = state.width[0]
+    residuals(work.band, work.y, coef, m, work.r)
+    for t in range(m):
+        inside = abs(work.r[t]) < width * work.h[t]
+        work.step[t] = 0.5 * work.w[t] / (width * work.h[t]) if inside else 0.0
+    _band_gram(work.band, work.step, m, work.z, work.fresh)
+    # A small multiple of X'WX keeps directions that the band does not see from being taken for flat.
+    trace = 0.0
+    trace_gram = 0.0
+    for a in range(p):
+        trace += work.fresh[a, a]
+        trace_gram += problem.gram[a, a]
+    ridge = 0.05 * trace / trace_gram
+    for a in range(p):
+        for b in range(p):
+            new = work.fresh[a, b] + ridge * problem.gram[a, b]
+            state.curvature[a, b] = keep * state.curvature[a, b] + (1.0 - keep) * new
+    if not cholesky(state.curvature, work.factor):
+        return False
+    gradient, delta = work.vec[0], work.vec[1]
+    smooth = 0.5 * width
+    for _ in range(3):
+        _smooth_weights(work, tau, smooth, m)
+        weighted_sum(work.band, work.step, m, gradient)
+        for a in range(p):
+            gradient[a] += outside[a]
+        cholesky_solve(work.factor, gradient, delta)
+        for a in range(p):
+            coef[a] += delta[a]
+        products(work.band, delta, m, work.z)
+        for t in range(m):
+            work.r[t] -= work.z[t]
+        smooth *= 0.5
+    return True

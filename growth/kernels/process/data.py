@@ -1,0 +1,83 @@
+"""What the kernels of the process share: the problem, the state from tau to tau, scratch, counters."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from growth._types import FloatArray, IntArray
+from growth.kernels.design import ALWAYS, FENCE, TILE
+
+__all__ = ["ALWAYS", "FENCE", "N_COUNTERS", "OK", "STALLED", "TILE", "Problem", "State", "Work"]
+
+OK = 0
+STALLED = 1
+
+PASSES, PIVOTS, BAND, CHECKED, ADDED, RETRIES = range(6)
+"""Columns of the counters per tau."""
+N_COUNTERS = 6
+
+
+class Problem(NamedTuple):
+    """The data of one fit, shared by all taus and never written to."""
+
+    design: FloatArray  # (n, p) rows scaled so that columns are O(1)
+    response: FloatArray  # (n,)
+    perturbed: FloatArray  # (n,) response moved by a tiny amount per row, so that no rows tie
+    tie: float  # residuals up to this are zero up to rounding
+    near: float  # rows with residuals up to this are reported with their side
+    weight: FloatArray  # (n,) positive
+    tiles: NDArray[
+        np.float32
+    ]  # (ceil(n / TILE), p, TILE) single-precision copy, zero rows at the end; or none
+    codes: NDArray[
+        np.uint16
+    ]  # (blocks, tiles * TILE) which line of the table each row's block is; may be empty
+    tables: FloatArray  # (blocks, values, p) distinct rows of each column block; then there are no tiles
+    offset32: NDArray[np.float32]  # (tiles * TILE,) response - design @ center, huge in the padding
+    leverage32: NDArray[np.float32]  # (tiles * TILE,) h_i, rounded up
+    center: FloatArray  # (p,) coefficients about which the single-precision residuals are taken
+    column_max: FloatArray  # (p,) largest absolute value per column
+    offset_max: float  # largest |response - design @ center|
+    gram: FloatArray  # (p, p) X'WX
+    metric: FloatArray  # (p, p) lower Cholesky factor of X'X
+    total: FloatArray  # (p,) sum of w_i x_i
+    total_abs: FloatArray  # (p,) sum of w_i |x_i|
+
+
+class State(NamedTuple):
+    """What one tau hands to the next."""
+
+    coef: FloatArray  # (p,)
+    curvature: FloatArray  # (p, p) estimate of sum_i w_i f_i(0) x_i x_i'
+    side32: NDArray[np.float32]  # (tiles * TILE,) +1 or -1: the side of each row
+    below: FloatArray  # (p,) sum of w_i x_i over rows with side -1
+    width: FloatArray  # (1,) omega
+
+
+class Work(NamedTuple):
+    """Scratch of one path; capacity m rows in the band."""
+
+    residual32: NDArray[np.float32]  # (tiles * TILE,)
+    listed: IntArray  # (tiles * TILE,)
+    rows: IntArray  # (m,) row numbers of the band
+    lines: FloatArray  # (m, p) their rows of the design
+    band: FloatArray  # (p, m) the same transposed, for loops over rows
+    y: FloatArray  # (m,) responses
+    moved: FloatArray  # (m,) perturbed responses
+    w: FloatArray  # (m,)
+    h: FloatArray  # (m,) leverages
+    r: FloatArray  # (m,) residuals
+    sign: FloatArray  # (m,) +1, -1; 0 for basic rows
+    z: FloatArray  # (m,)
+    step: FloatArray  # (m,)
+    slope: FloatArray  # (m,)
+    pick: IntArray  # (m,)
+    basis: IntArray  # (p,) positions in the band
+    directions: FloatArray  # (p, p)
+    curve: FloatArray  # (p,) directions_j' curvature directions_j
+    factor: FloatArray  # (p, p)
+    fresh: FloatArray  # (p, p)
+    vec: FloatArray  # (8, p)

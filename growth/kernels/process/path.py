@@ -1,0 +1,376 @@
+"""The walk over the taus: screen all rows, solve in the band, prove the rows outside, carry on."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from growth._types import FloatArray, IntArray
+from growth.kernels.compiler import inner, kernel, search
+from growth.kernels.process.algebra import cholesky, cholesky_solve, dot, metric_norm
+from growth.kernels.process.band import gather, newton, residuals, weighted_sum
+from growth.kernels.process.data import (
+    ADDED,
+    BAND,
+    CHECKED,
+    OK,
+    PASSES,
+    PIVOTS,
+    RETRIES,
+    STALLED,
+    TILE,
+    Problem,
+    State,
+    Work,
+)
+from growth.kernels.process.vertex import crash, descend, select, vertex_coef
+
+
+@search
+def _screen(
+    problem: Problem,
+    shift: FloatArray,
+    beta: NDArray[np.float32],
+    width: np.float32,
+    slack: np.float32,
+    side: NDArray[np.float32],
+    residual_out: NDArray[np.float32],
+    listed_out: IntArray,
+) -> int:
+    """Residuals of all rows; list those in the band or on the other side than before."""
+    tiles, offset, lever, codes = problem.tiles, problem.offset32, problem.leverage32, problem.codes
+    p = beta.shape[0]
+    even = p - p % 4
+    coded = codes.shape[0]
+    sums = np.empty((coded, problem.tables.shape[1]), np.float32)
+    for b in range(coded):
+        for c in range(sums.shape[1]):
+            sums[b, c] = np.float32(dot(problem.tables[b, c], shift))
+    count = 0
+    acc = np.empty(TILE, np.float32)
+    flag = np.empty(TILE, np.uint8)
+    words = flag.view(np.int64)
+    for k in range(offset.shape[0] // TILE):
+        start = k * TILE
+        for i in range(TILE):
+            acc[i] = offset[start + i]
+        if coded > 0:
+            for b in range(coded):
+                line, code = sums[b], codes[b, start : start + TILE]
+                for i in range(TILE):
+                    acc[i] -= line[code[i]]
+        else:
+            for j in range(0, even, 4):
+                b0, b1, b2, b3 = beta[j], beta[j + 1], beta[j + 2], beta[j + 3]
+                for i in range(TILE):
+                    acc[i] -= (
+                        tiles[k, j, i] * b0
+                        + tiles[k, j + 1, i] * b1
+                        + tiles[k, j + 2, i] * b2
+                        + tiles[k, j + 3, i] * b3
+                    )
+            for j in range(even, p):
+                b0 = beta[j]
+                for i in range(TILE):
+                    acc[i] -= tiles[k, j, i] * b0
+        for i in range(TILE):
+            residual_out[start + i] = acc[i]
+            flag[i] = acc[i] * side[start + i] < width * lever[start + i] + slack
+        for j in range(TILE // 8):
+            if words[j] != 0:
+                for i in range(8 * j, 8 * j + 8):
+                    listed_out[count] = start + i
+                    count += flag[i]
+    return count
+
+
+@inner
+def _split(
+    problem: Problem, state: State, work: Work, count: int, width: np.float32, slack: np.float32
+) -> tuple[int, int]:
+    """Among listed rows, move those that changed sides outside the band; keep the band's row numbers."""
+    residual, lever, side = work.residual32, problem.leverage32, state.side32
+    p = state.coef.shape[0]
+    capacity = work.rows.shape[0]
+    m = 0
+    for t in range(count):
+        i = work.listed[t]
+        if abs(residual[i]) < width * lever[i] + slack:
+            if m < capacity:
+                work.rows[m] = i
+            m += 1
+        else:
+            f = problem.weight[i] if residual[i] < 0 else -problem.weight[i]
+            side[i] = -side[i]
+            for a in range(p):
+                state.below[a] += f * problem.design[i, a]
+    return m, count
+
+
+@inner
+def _outside_term(
+    problem: Problem, state: State, work: Work, tau: float, m: int, outside_out: FloatArray
+) -> None:
+    """Sum of dual value times row over all rows outside the band."""
+    p = outside_out.shape[0]
+    all_band, below_band = work.vec[0], work.vec[1]
+    for t in range(m):
+        work.step[t] = work.w[t] if state.side32[work.rows[t]] < 0 else 0.0
+    weighted_sum(work.band, work.w, m, all_band)
+    weighted_sum(work.band, work.step, m, below_band)
+    for a in range(p):
+        outside_out[a] = tau * (problem.total[a] - all_band[a]) - (state.below[a] - below_band[a])
+
+
+@inner
+def _offenders(
+    problem: Problem,
+    state: State,
+    work: Work,
+    coef: FloatArray,
+    width: np.float32,
+    reach: np.float32,
+    slack: np.float32,
+    screened: int,
+    m: int,
+) -> tuple[int, int]:
+    """Append to the band the outside rows within `reach` whose side at `coef` is not the assumed one."""
+    residual, side, lever = work.residual32, state.side32, problem.leverage32
+    p = coef.shape[0]
+    n = problem.response.shape[0]
+    capacity = work.rows.shape[0]
+    checked = 0
+    added = 0
+    for i in range(n):
+        distance = residual[i] * side[i]
+        if distance < reach * lever[i] + slack and distance >= width * lever[i] + slack:
+            checked += 1
+            r = problem.response[i]
+            for a in range(p):
+                r -= problem.design[i, a] * coef[a]
+            if r * side[i] <= problem.near:
+                known = False
+                for t in range(screened, min(m + added, capacity)):
+                    known = known or work.rows[t] == i
+                if not known:
+                    if m + added < capacity:
+                        work.rows[m + added] = i
+                    added += 1
+    return checked, added
+
+
+@inner
+def _commit(problem: Problem, state: State, work: Work, m: int) -> None:
+    """Carry the exact sides of the band's rows into the state; basic rows count as above."""
+    p = state.coef.shape[0]
+    for t in range(m):
+        i = work.rows[t]
+        negative = work.sign[t] < 0.0
+        if negative != (state.side32[i] < 0):
+            f = work.w[t] if negative else -work.w[t]
+            for a in range(p):
+                state.below[a] += f * work.lines[t, a]
+            state.side32[i] = -state.side32[i]
+
+
+@inner
+def _solve_tau(
+    problem: Problem, state: State, work: Work, tau: float, target: int, cold: bool, counters: IntArray
+) -> int:
+    """Find the optimal vertex at `tau` from the prediction in ``state.coef``."""
+    n, p = problem.design.shape
+    capacity = work.rows.shape[0]
+    coef, outside, delta = work.vec[7], np.empty(p), np.empty(p)
+    beta = np.empty(p, np.float32)
+    for attempt in range(14):
+        everything = target >= n
+        size = problem.offset_max
+        for a in range(p):
+            delta[a] = state.coef[a] - problem.center[a]
+            beta[a] = np.float32(delta[a])
+            size += (p + 3) * problem.column_max[a] * abs(beta[a])
+        slack = np.float32(
+            1.2e-7 * size + 1.001 * problem.near
+        )  # no row outside the band may end up near zero
+        width = np.float32(np.inf) if everything else np.float32(state.width[0])
+        count = _screen(problem, delta, beta, width, slack, state.side32, work.residual32, work.listed)
+        counters[PASSES] += 1
+        if everything:
+            count = n
+            for i in range(n):
+                work.listed[i] = i
+        m, _ = _split(problem, state, work, count, width, slack)
+        if not everything:
+            if m > capacity:
+                state.width[0] *= 0.7 * capacity / m
+                continue
+            if m < min(2 * p, n):
+                state.width[0] *= 2.0
+                continue
+        screened = m
+        gather(problem, work, 0, m)
+        _outside_term(problem, state, work, tau, m, outside)
+        for a in range(p):
+            coef[a] = state.coef[a]
+        if not newton(problem, state, work, tau, outside, coef, m, 0.0 if cold else 0.5):
+            state.width[0] *= 2.0
+            counters[RETRIES] += 1
+            continue
+        for a in range(p):
+            delta[a] = coef[a] - state.coef[a]
+        moved = metric_norm(problem.metric, delta)
+        if not everything and moved > 3.0 * state.width[0] and attempt < 4:
+            # Far from the solution: a better prediction is worth more than a vertex of the wrong band.
+            for a in range(p):
+                state.coef[a] += min(1.0, 6.0 * state.width[0] / moved) * delta[a]
+            counters[RETRIES] += 1
+            continue
+        if not crash(work, m, state.width[0]):
+            state.width[0] *= 2.0
+            counters[RETRIES] += 1
+            continue
+        vertex_coef(work, work.moved, coef)
+        residuals(work.band, work.moved, coef, m, work.r)
+        for t in range(m):
+            work.sign[t] = 1.0 if work.r[t] >= 0.0 else -1.0
+        for j in range(p):
+            work.sign[work.basis[j]] = 0.0
+            work.r[work.basis[j]] = 0.0
+        status = OK
+        proven = False
+        reach = np.float32(width)
+        for _ in range(20):
+            status, pivots = descend(problem, state, work, tau, outside, coef, m, 60 + 20 * p + m)
+            counters[PIVOTS] += pivots
+            if status != OK or everything:
+                proven = status == OK
+                break
+            for a in range(p):
+                delta[a] = coef[a] - state.coef[a]
+            reach = np.float32(1.0001 * metric_norm(problem.metric, delta))
+            if reach <= width:
+                proven = True
+                break
+            checked, added = _offenders(problem, state, work, coef, width, reach, slack, screened, m)
+            counters[CHECKED] += checked
+            counters[ADDED] += added
+            if added == 0:
+                proven = True
+                break
+            if m + added > capacity:
+                break
+            gather(problem, work, m, m + added)
+            for t in range(m, m + added):
+                i = work.rows[t]
+                s = work.y[t]
+                for a in range(p):
+                    s -= work.lines[t, a] * coef[a]
+                work.r[t] = s
+                work.sign[t] = -1.0 if s < 0.0 else 1.0
+                f = -work.w[t] * (tau if state.side32[i] > 0 else tau - 1.0)
+                for a in range(p):
+                    outside[a] += f * work.lines[t, a]
+            m += added
+        if not proven:
+            state.width[0] *= 2.0
+            counters[RETRIES] += 1
+            continue
+        _commit(problem, state, work, m)
+        for a in range(p):
+            state.coef[a] = coef[a]
+        counters[BAND] = m
+        if not everything:
+            state.width[0] *= min(2.0, max(0.5, target / m))
+        return m
+    return -1
+
+
+@inner
+def _score_quantile(work: Work, coef: FloatArray, m: int, share: float) -> float:
+    """Return the `share` quantile of |residual| / leverage among the first m band rows."""
+    residuals(work.band, work.y, coef, m, work.r)
+    for t in range(m):
+        work.step[t] = abs(work.r[t]) / work.h[t]
+        work.slope[t] = 1.0
+        work.pick[t] = t
+    return float(work.step[select(work.step, work.slope, work.pick, m, max(1.0, share * m))])
+
+
+@kernel
+def cold_start(problem: Problem, state: State, work: Work, tau: float, rows: int, share: float) -> None:
+    """Bring ``state.coef`` from least squares near the solution by Newton steps on `rows` strided rows.
+
+    Sets the width so that about `share` of all rows fall into the first band.
+    """
+    n, p = problem.design.shape
+    coef, outside = state.coef, np.zeros(p)
+    stride = max(1, n // rows)
+    m = min(rows, (n + stride - 1) // stride)
+    for t in range(m):
+        work.rows[t] = t * stride
+    gather(problem, work, 0, m)
+    quantile = 0.6
+    for _ in range(6):
+        state.width[0] = _score_quantile(work, coef, m, quantile)
+        if not newton(problem, state, work, tau, outside, coef, m, 0.0):
+            break
+        quantile *= 0.6
+    state.width[0] = max(_score_quantile(work, coef, m, min(share, 1.0)), 1e-300)
+    for a in range(p):
+        for b in range(p):
+            state.curvature[a, b] *= n / m
+
+
+@kernel
+def solve_path(
+    problem: Problem,
+    state: State,
+    work: Work,
+    taus: FloatArray,
+    order: IntArray,
+    tau_from: float,
+    target: int,
+    cold: bool,
+    coef_out: FloatArray,
+    basis_out: IntArray,
+    ties_out: IntArray,
+    n_ties_out: IntArray,
+    counters_out: IntArray,
+    status_out: IntArray,
+) -> None:
+    """Solve the taus of `order` one after the other, starting from `state`, which belongs to `tau_from`.
+
+    Rows other than basic ones with a residual up to ``problem.near`` are reported with their side in ``ties_out``
+    as (position of tau, row, side): their dual value cannot be read off the residual.
+    """
+    p = state.coef.shape[0]
+    previous = tau_from
+    step = np.empty(p)
+    move = np.empty(p)
+    n_ties_out[0] = 0
+    for s in range(order.shape[0]):
+        k = order[s]
+        tau = taus[k] * (1.0 - 2.0**-40)
+        if not (cold and s == 0) and cholesky(state.curvature, work.factor):
+            for a in range(p):
+                step[a] = (taus[k] - previous) * problem.total[a]
+            cholesky_solve(work.factor, step, move)
+            for a in range(p):
+                state.coef[a] += move[a]
+        m = _solve_tau(problem, state, work, tau, target, cold and s == 0, counters_out[k])
+        previous = taus[k]
+        for a in range(p):
+            coef_out[k, a] = state.coef[a]
+        if m < 0:
+            status_out[k] = STALLED
+            continue
+        status_out[k] = OK
+        for j in range(p):
+            basis_out[k, j] = work.rows[work.basis[j]]
+        for t in range(m):
+            if work.sign[t] != 0.0 and abs(work.r[t]) <= problem.near:
+                if n_ties_out[0] < ties_out.shape[0]:
+                    ties_out[n_ties_out[0], 0] = k
+                    ties_out[n_ties_out[0], 1] = work.rows[t]
+                    ties_out[n_ties_out[0], 2] = 1 if work.sign[t] > 0.0 else -1
+                n_ties_out[0] += 1

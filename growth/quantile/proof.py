@@ -1,0 +1,69 @@
+"""Proof: coefficients recomputed from the bases, and a dual point for each, from the data alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from growth._types import FloatArray, IntArray
+from growth.kernels import certificate
+from growth.quantile.prepare import NEAR, Prepared
+
+SINGLE = 1.2e-7
+"""Twice the unit round-off of single precision."""
+
+
+def prove(
+    prepared: Prepared, taus: FloatArray, basis: IntArray, ties: IntArray
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Recompute coefficients from the bases and certify them on the original data."""
+    design, response, weight = prepared.design, prepared.response, prepared.weight
+    m, p = basis.shape
+    coef, objective = np.empty((m, p)), np.empty(m)
+    basis.sort(axis=1)  # so that the coefficients do not depend on the path to the basis
+    certificate.vertex_coefficients(design, response, basis, coef)
+    # A nearly perfect fit has no size of its own to compare its rounding errors with.
+    floor = weight.sum() * prepared.scale * 2.0**-12
+    if prepared.problem.offset_max <= prepared.problem.near:
+        for k in range(m):
+            r = response - design @ coef[k]
+            objective[k] = weight @ (r * (taus[k] - (r < 0.0)))
+        return coef, objective, objective / floor, np.zeros((m, p))
+    data = prepared.problem
+    center = data.center / prepared.column_scale
+    shift = coef - center
+    size = data.offset_max + (p + 3) * np.abs(shift) @ (data.column_max * prepared.column_scale)
+    slack = (SINGLE * size).astype(np.float32)
+    tolerance = prepared.scale * NEAR
+    turned = np.ascontiguousarray(shift.T, dtype=np.float32)
+    below = np.empty((m + 1, p + 1))
+    capacity = m * p + len(ties) + 1024
+    while True:
+        near, near_residual = np.empty((capacity, 2), np.int64), np.empty(capacity)
+        count = certificate.sweep(
+            design, response, weight, center, coef, turned, slack, tolerance, below, near, near_residual
+        )
+        if count <= capacity:
+            break
+        capacity = count
+    near, near_residual = near[:count], near_residual[:count]
+    side = _near_sides(near, near_residual, basis, ties, response.size)
+    dual, gap, excess = np.empty((m, p)), np.empty(m), np.empty(m)
+    certificate.duality_gaps(design, weight, taus, basis, near, near_residual, side, below, dual, gap, excess)
+    # sum of w rho_tau(r) = tau (sum of w r) - (sum of w r over negative r)
+    whole = below[m, p] - shift @ below[m, :p]
+    objective = taus * whole - (below[:m, p] - np.einsum("kj,kj->k", shift, below[:m, :p]))
+    return coef, objective, np.maximum(gap, 0.0) / np.maximum(objective, floor) + excess, dual
+
+
+def _near_sides(near: IntArray, residual: FloatArray, basis: IntArray, ties: IntArray, n: int) -> IntArray:
+    """Return for each near (tau, row) 0 if basic, else the solver's side, else the residual's sign."""
+    side = np.where(residual >= 0.0, 1, -1)
+    key = near[:, 0] * n + near[:, 1]
+    tie_key = ties[:, 0] * n + ties[:, 1]
+    order = np.argsort(tie_key)
+    if order.size:
+        at = np.minimum(np.searchsorted(tie_key[order], key), order.size - 1)
+        hit = tie_key[order][at] == key
+        side[hit] = ties[order][at[hit], 2]
+    side[np.isin(key, np.arange(basis.shape[0])[:, None] * n + basis)] = 0
+    return side.astype(np.int64)
