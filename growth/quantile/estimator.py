@@ -150,8 +150,8 @@ class MultiQuantileRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mis
     def score_percentile(self, X: ArrayLike, y: ArrayLike) -> FloatArray:
         """Return the place of each response in its conditional distribution, shape (n,), in (0, 1).
 
-        Linear between two quantiles; on one or several, the middle of their probabilities; beyond the outermost
-        ones, the middle of the remaining probability.
+        Linear between two quantiles; on one or several, the middle of their probabilities; beyond the
+        outermost ones, the middle of the remaining probability.
 
         Parameters
         ----------
@@ -173,9 +173,10 @@ class MultiQuantileRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mis
         Returns
         -------
         float
-            1 - L / L0, with L the check loss of the predicted quantiles summed over rows and quantiles, and L0
-            that of the quantiles of `y`. At most 1. With one quantile it is `sklearn.metrics.d2_pinball_score`, up
-            to the choice of a quantile where several are optimal. Where L0 is 0: 1 if L is 0, else 0.
+            1 - L / L0, with L the check loss of the predicted quantiles summed over rows and quantiles, and
+            L0 that of the quantiles of `y`. At most 1. With one quantile it is
+            `sklearn.metrics.d2_pinball_score`, up to the choice of a quantile where several are optimal.
+            Where L0 is 0: 1 if L is 0, else 0.
 
         References
         ----------
