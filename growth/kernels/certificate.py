@@ -1,14 +1,14 @@
 """Proof of optimality of quantile-regression vertices, from the data alone.
 
-Given, for each tau, a basis h (p row numbers) the coefficients are b = X_h^-1 y_h. Rows with a clearly non-zero residual
-have the dual value w_i (tau - 1[r_i < 0]); rows that lie on the hyperplane without being basic ("ties") have the value
-that belongs to the side the solver gave them; the basic rows' values follow from sum_i d_i x_i = 0. With all of them
-in their boxes [(tau - 1) w_i, tau w_i], d is dual feasible and
+Given, for each tau, a basis h (p row numbers) the coefficients are b = X_h^-1 y_h. Rows with a clearly
+non-zero residual have the dual value w_i (tau - 1[r_i < 0]); rows that lie on the hyperplane without being
+basic ("ties") have the value that belongs to the side the solver gave them; the basic rows' values follow
+from sum_i d_i x_i = 0. With all of them in their boxes [(tau - 1) w_i, tau w_i], d is dual feasible and
 
     primal - dual = sum_i (w_i rho_tau(r_i) - d_i r_i),
 
-to which only rows on the hyperplane contribute. A basic value outside its box by a share kappa of the box edge
-is made feasible by dividing all of d by 1 + kappa, which costs at most kappa of the dual value.
+to which only rows on the hyperplane contribute. A basic value outside its box by a share kappa of the box
+edge is made feasible by dividing all of d by 1 + kappa, which costs at most kappa of the dual value.
 
 No reassociated sums here: results are the same on every machine with IEEE arithmetic (the single-precision
 residuals are used only beyond their error bound).
@@ -125,7 +125,7 @@ def _single_residuals(
     slack: NDArray[np.float32],
     r_out: NDArray[np.float32],
 ) -> tuple[np.float32, np.float32, np.float32]:
-    """Residuals for all taus; how many are within their error bound, negative, and unlike their left neighbour."""
+    """Residuals for all taus; how many are within their error bound, negative, unlike their neighbour."""
     m = r_out.shape[0]
     for k in range(m):
         r_out[k] = base
@@ -169,9 +169,9 @@ def sweep(
 ) -> int:
     """One pass over the rows for all taus: who lies below which hyperplane.
 
-    Single-precision residuals settle all signs that are beyond their error bound; the others are computed in double.
-    As tau grows a row's residual changes sign once or a few times, so rows are summed where they change sign
-    and the sums for each tau follow by accumulation.
+    Single-precision residuals settle all signs that are beyond their error bound; the others are computed in
+    double. As tau grows a row's residual changes sign once or a few times, so rows are summed where they
+    change sign and the sums for each tau follow by accumulation.
 
     Parameters
     ----------

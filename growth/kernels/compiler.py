@@ -1,8 +1,8 @@
 """How kernels are compiled, and where the machine code is kept.
 
-Compiled kernels are cached on disk in a folder named after a digest of all kernel sources: numba itself notices an edit
-only in the file of the function that is called, not in the files of functions that it calls. A read-only installation
-falls back to the user's cache folder.
+Compiled kernels are cached on disk in a folder named after a digest of all kernel sources: numba itself
+notices an edit only in the file of the function that is called, not in the files of functions that it calls.
+A read-only installation falls back to the user's cache folder.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ TILE = 64
 """Rows per tile of the single-precision copy of the design."""
 
 FENCE = 0.3
-"""Rows with a larger leverage h_i are always in the band: coefficients of rare columns and spline tails hang on them.
-There are at most p / FENCE^2 of them."""
+"""Rows with a larger leverage h_i are always in the band: coefficients of rare columns and spline tails hang
+on them. There are at most p / FENCE^2 of them."""
 ALWAYS = 1e25
 
 

@@ -17,7 +17,7 @@ def group_equal(
     group_out: IntArray,
     first_out: IntArray,
 ) -> int:
-    """Number groups of rows with equal keys in order of first appearance.
+    """Give groups of rows with equal keys numbers, in order of first appearance.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Where each response lies among its row's conditional quantiles, without storing the quantiles.
 
-For row i the m curve values q_t = x_i'b_t are formed in a buffer. The number of curves below the response does not
-depend on their order, so un-crossing (sorting) is needed only where values themselves are read off.
+For row i the m curve values q_t = x_i'b_t are formed in a buffer. The number of curves below the response
+does not depend on their order, so un-crossing (sorting) is needed only where values themselves are read off.
 
 References
 ----------
@@ -51,9 +51,9 @@ def curve_values(
     high: float,
     curves_out: FloatArray,
 ) -> int:
-    """Write all curve values, shape (n, m): clipped to [low, high], sorted, rounded to 1/scale (0: not rounded).
+    """Write all curve values, shape (n, m): clipped, sorted, rounded to multiples of 1/scale.
 
-    Returns the number of neighbouring pairs that crossed before sorting.
+    A scale of 0 means not rounded. Returns the number of neighbouring pairs that crossed before sorting.
     """
     n, m = curves_out.shape
     crossings = 0
@@ -107,8 +107,8 @@ def place(
     below_out, upto_out : ndarray, shape (n,)
         Number of curves below the response, and not above it.
     percentile_out : ndarray, shape (n,)
-        Between two curves: linear in the response; on one or several curves: the middle of their taus (mid-p); beyond
-        the outermost curves: the middle of the remaining probability.
+        Between two curves: linear in the response; on one or several curves: the middle of their taus
+        (mid-p); beyond the outermost curves: the middle of the remaining probability.
     median_out : ndarray, shape (n,)
         Conditional median, linear between the two taus around 1/2.
 

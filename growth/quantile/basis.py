@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class SplineBasis:
 
     def __post_init__(self) -> None:
         line = (self.boundaries[0], *self.knots, self.boundaries[1])
-        if not np.all(np.isfinite(line)) or any(a > b for a, b in zip(line, line[1:], strict=False)):
+        if not np.all(np.isfinite(line)) or any(a > b for a, b in pairwise(line)):
             raise SpecError(f"Knots must be finite, not decrease and lie within the boundaries, got {line}.")
         if line[0] == line[-1]:
             raise SpecError(f"Boundary knots must differ, got {self.boundaries}.")

@@ -1,7 +1,7 @@
 """Fit a quantile process: prepare the data, walk the taus, prove every solution.
 
-The walk starts at the median and goes outwards in both directions; the two halves are independent and may run in
-two threads. What is computed never depends on the number of threads.
+The walk starts at the median and goes outwards in both directions; the two halves are independent and may
+run in two threads. What is computed never depends on the number of threads.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ def fit_quantiles(
     names : sequence of str, length p, optional
         Column names for reports.
     blocks : sequence of slice, optional
-        Columns that belong together (the spline basis of one prior). If every block takes few distinct values, as with
-        integer scores, large fits look residuals up instead of computing them. Results do not depend on it.
+        Columns that belong together (the spline basis of one prior). If every block takes few distinct
+        values, as with integer scores, large fits look residuals up instead of computing them. Results do not
+        depend on it.
     n_jobs : int, optional
         Threads; at most two are used within one process. Results do not depend on it.
 
@@ -71,9 +72,9 @@ def fit_quantiles(
 
     Notes
     -----
-    Linearly dependent columns are found first; of a dependent set the last columns are dropped, get the coefficient
-    0 and are reported in `dropped`. Where several coefficient vectors are optimal the one is returned that is the
-    limit from smaller taus.
+    Linearly dependent columns are found first; of a dependent set the last columns are dropped, get the
+    coefficient 0 and are reported in `dropped`. Where several coefficient vectors are optimal the one is
+    returned that is the limit from smaller taus.
 
     References
     ----------
@@ -102,11 +103,12 @@ def fit_quantiles(
     else:
         basis, ties, counters, fallback = _walk(prepared, grid, n_jobs)
     coef, objective, gap, dual = prove(prepared, grid, basis, ties)
-    if not (gap <= GAP_TOLERANCE).all():
+    unproven = ~(gap <= GAP_TOLERANCE)
+    if unproven.any():
         worst = int(np.nanargmax(np.where(np.isnan(gap), np.inf, gap)))
         raise ConvergenceError(
             problem(
-                f"{int(np.count_nonzero(~(gap <= GAP_TOLERANCE)))} of {grid.size} quantiles have no proof of optimality "
+                f"{int(unproven.sum())} of {grid.size} quantiles have no proof of optimality "
                 f"(worst: tau = {grid[worst]:g}, relative gap {gap[worst]:.1e})",
                 rule=f"relative duality gap <= {GAP_TOLERANCE:g}",
                 fix="look for columns of very different scale or nearly dependent columns",
@@ -197,7 +199,7 @@ def _walk(
         found.append(walk(_initial_state(data), np.array([k]), float(taus[k]), n, n, True))
     if (status != kernel.OK).any():
         raise ConvergenceError(
-            f"{int(np.count_nonzero(status))} of {m} quantiles did not reach an optimal vertex within the pivot budget."
+            f"{int(np.count_nonzero(status))} of {m} quantiles found no optimal vertex within the budget."
         )
     table = {name: counters[:, c].copy() for c, name in enumerate(COUNTERS)}
     used = np.zeros(m, bool)

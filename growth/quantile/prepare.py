@@ -1,4 +1,4 @@
-"""Prepare a fit: check the input, merge equal rows, drop dependent columns, choose coordinates for the search."""
+"""Prepare a fit: check the input, merge equal rows, drop dependent columns, choose coordinates."""
 
 from __future__ import annotations
 
@@ -43,12 +43,14 @@ class Moments:
 
     @classmethod
     def of(cls, design: FloatArray, weight: FloatArray) -> Moments:
+        """Compute the moments in one pass."""
         p = design.shape[1]
         out = cls(np.empty((p, p)), np.empty(p), np.empty(p), np.empty(p))
         summary.moments(design, weight, out.gram, out.total, out.total_abs, out.largest)
         return out
 
     def subset(self, kept: list[int]) -> Moments:
+        """Moments of some of the columns."""
         return Moments(
             self.gram[np.ix_(kept, kept)], self.total[kept], self.total_abs[kept], self.largest[kept]
         )
@@ -83,6 +85,7 @@ def checked(
     weights: FloatArray | None,
     names: Sequence[str],
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, tuple[str, ...]]:
+    """Return contiguous float arrays, the grid and the labels, or raise with what is wrong."""
     design = np.ascontiguousarray(design, dtype=np.float64)
     response = np.ascontiguousarray(response, dtype=np.float64)
     grid = np.array(taus, dtype=np.float64, ndmin=1)
@@ -184,8 +187,8 @@ def _look_up_tables(
 ) -> tuple[NDArray[np.uint16], FloatArray]:
     """Code the rows of each column block where blocks take few distinct values (discrete scores, flags).
 
-    Returns codes, shape (blocks, padded), and tables, shape (blocks, values, p), zero outside the block's columns; empty arrays
-    if the design does not split into such blocks or is too small for it to pay.
+    Returns codes, shape (blocks, padded), and tables, shape (blocks, values, p), zero outside the block's
+    columns; empty arrays if the design does not split into such blocks or is too small for it to pay.
     """
     n, p = search.shape
     none = np.empty((0, 0), np.uint16), np.empty((0, 0, 0))
@@ -218,6 +221,7 @@ def _look_up_tables(
 def prepare(
     design: FloatArray, response: FloatArray, weight: FloatArray, moments: Moments, blocks: Sequence[slice]
 ) -> Prepared:
+    """Scale or rotate the design, find leverages, and gather all that the walk over the taus reads."""
     n, p = design.shape
     mean_weight = float(weight.mean())
     relative = weight / mean_weight
@@ -283,7 +287,7 @@ def _typical_deviation(response: FloatArray) -> float:
 
 
 def _jitter(n: int) -> FloatArray:
-    """Return fixed pseudo-random numbers in [-0.5, 0.5), one per row: a hash of the row number (Steele et al. 2014)."""
+    """Return fixed pseudo-random numbers in [-0.5, 0.5): a hash of the row number (Steele et al. 2014)."""
     with np.errstate(over="ignore"):
         z = (np.arange(n, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

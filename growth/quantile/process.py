@@ -34,8 +34,8 @@ class QuantileProcess:
     """Exact linear quantile regressions for a grid of taus.
 
     Every coefficient vector is a vertex of its linear program and comes with a dual point: `dual` for the
-    `basis` rows; every other row's dual value is w (tau - 1[y < x'b]). `relative_gap` is the proven distance from
-    optimality.
+    `basis` rows; every other row's dual value is w (tau - 1[y < x'b]). `relative_gap` is the proven distance
+    from optimality.
     """
 
     taus: FloatArray
@@ -51,7 +51,7 @@ class QuantileProcess:
     basis: IntArray
     """Row numbers that each solution interpolates, shape (m, rank)."""
     status: tuple[str, ...]
-    """Per tau: "certified", or "fallback" when the plain simplex on all rows had to be used (certified as well)."""
+    """Per tau: "certified", or "fallback" where only the simplex on all rows arrived (certified as well)."""
     counters: dict[str, IntArray] = field(repr=False)
     """Per tau, shape (m,): passes over the data, pivots, band rows, rows checked, rows added, retries."""
     names: tuple[str, ...] = ()
@@ -151,7 +151,7 @@ class QuantileProcess:
         design = np.ascontiguousarray(design, dtype=np.float64)
         if design.ndim != 2 or design.shape[1] != self.coef.shape[1]:
             raise SpecError(
-                f"The design has shape {design.shape}; this process was fitted with {self.coef.shape[1]} columns."
+                f"The design has shape {design.shape}; this process has {self.coef.shape[1]} columns."
             )
         return design
 

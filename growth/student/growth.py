@@ -1,8 +1,9 @@
 """Conditional-quantile student growth percentiles of one cohort.
 
-Two percentiles per student. The *SGP* follows the R package's conventions: curves sorted, rounded to 5 decimals, the number
-of curves strictly below the score, 0 becoming 1 and 100 becoming 99. The *continuous percentile* in (0, 1)
-interpolates between the curves and takes the middle where a score lies on one; it is what schools are built from.
+Two percentiles per student. The *SGP* follows the R package's conventions: curves sorted, rounded to 5
+decimals, the number of curves strictly below the score, 0 becoming 1 and 100 becoming 99. The *continuous
+percentile* in (0, 1) interpolates between the curves and takes the middle where a score lies on one; it is
+what schools are built from.
 
 References
 ----------
@@ -12,6 +13,7 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -46,7 +48,8 @@ class StudentGrowth:
     """The fitted curves with their certificate."""
 
     def __repr__(self) -> str:
-        return f"StudentGrowth({self.key}: {len(self.sgp):,} students, {len(self.bases)} priors, {self.process!r})"
+        size = f"{len(self.sgp):,} students, {len(self.bases)} priors"
+        return f"StudentGrowth({self.key}: {size}, {self.process!r})"
 
 
 def student_growth(
@@ -60,8 +63,8 @@ def student_growth(
     spec : GrowthSpec
         Its basis, quantiles and correction parts are used.
     process : QuantileProcess, optional
-        Curves fitted earlier (a frozen baseline); nothing is fitted then. Its columns must come from the same knots: give
-        them in ``spec.basis.fixed``.
+        Curves fitted earlier (a frozen baseline); nothing is fitted then. Its columns must come from the same
+        knots: give them in ``spec.basis.fixed``.
     n_jobs : int, optional
         Threads; results do not depend on it.
 
@@ -87,13 +90,14 @@ def student_growth(
             panel.score,
             spec.quantiles.grid(),
             names=_names(panel.pattern.priors, bases, panel.covariate_names),
+            blocks=_blocks(bases),
             n_jobs=n_jobs,
         )
     bounds = None
     if spec.correction.loss_hoss:
         if panel.bounds is None:
             raise SpecError(
-                f"correction.loss_hoss needs scale.bounds for {panel.subject}, grade {panel.grade}, which are not given."
+                f"correction.loss_hoss needs scale.bounds for {panel.subject}, grade {panel.grade}."
             )
         bounds = panel.bounds
     scores = process.score(
@@ -118,7 +122,7 @@ def student_growth(
 def percentile_cuts(
     growth: StudentGrowth, panel: Panel, percentiles: tuple[int, ...], spec: GrowthSpec, *, digits: int = 0
 ) -> FloatArray:
-    """Return the scores up to which each percentile reaches, shape (n, len(percentiles)) [scale-score points].
+    """Return the score up to which each percentile reaches, shape (n, q) [scale-score points].
 
     Column c holds the curve at tau = (c + 0.5) / 100: the upper end of the scores that earn SGP c.
 
@@ -158,15 +162,21 @@ def _names(
     return names + list(covariates)
 
 
+def _blocks(bases: tuple[SplineBasis, ...]) -> list[slice]:
+    ends = np.cumsum([1] + [basis.n_columns for basis in bases])
+    return [slice(int(a), int(b)) for a, b in pairwise(ends)]
+
+
 def _digits(spec: GrowthSpec) -> int | None:
     digits = spec.quantiles.round_digits
     return None if digits == "none" else digits
 
 
 def _sgp(scores: Scores, taus: FloatArray, score: FloatArray, bounds: tuple[float, float] | None) -> IntArray:
-    """Number of curves below the score, on the scale 1-99.
+    """Count curves below the score, on the scale 1-99.
 
-    With LOSS/HOSS correction a score at the ceiling counts curves up to it: tied scores there get the highest percentile.
+    With LOSS/HOSS correction a score at the ceiling counts curves up to it: tied scores there get the highest
+    percentile.
     """
     below = scores.below
     if bounds is not None:

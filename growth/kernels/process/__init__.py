@@ -8,26 +8,26 @@ Program, for each tau in (0, 1), with rows x_i (p columns, full rank), weights w
 A vertex is a set h of p linearly independent rows with b = X_h^-1 y_h. Every other row carries a sign s_i
 and the dual value w_i (tau - 1[s_i < 0]). With g = sum of these w_i (tau - 1[s_i < 0]) x_i, the duals of the
 basic rows are d_h = -X_h^-T g, and b is optimal if and only if all of them lie in their boxes. D denotes
-X_h^-1; row j of the array ``directions`` is column j of D: moving along it changes the residual of basic row j
-and of no other basic row.
+X_h^-1; row j of the array ``directions`` is column j of D: moving along it changes the residual of basic row
+j and of no other basic row.
 
 Most rows are nowhere near the hyperplane and their sign is known. Per tau:
 
 1. *Predict* b from the neighbouring tau by a Newton step on tau.
-2. *Screen*: one single-precision pass over all rows. Rows with |r_i| < omega h_i, where h_i^2 = x_i'(X'WX)^-1 x_i,
-   form the band; all others are summed into one linear term (Portnoy & Koenker 1997). The sum over
-   negative rows is carried from tau to tau and changed only by rows that change sides.
+2. *Screen*: one single-precision pass over all rows. Rows with |r_i| < omega h_i, where h_i^2 =
+   x_i'(X'WX)^-1 x_i, form the band; all others are summed into one linear term (Portnoy & Koenker 1997). The
+   sum over negative rows is carried from tau to tau and changed only by rows that change sides.
 3. *Newton* steps on the smoothed gradient inside the band.
 4. *Vertex*: a basis from the rows nearest to zero, then long-step primal simplex pivots (Barrodale & Roberts
    1973; Bloomfield & Steiger 1983), the leaving row being the one with the largest predicted decrease.
 5. *Prove* that no row outside the band changed sides: |x_i'delta| <= h_i |delta|_{X'WX}; rows that this bound
    does not settle are checked one by one, and offenders join the band.
 
-Pivoting works on responses perturbed by a tiny, fixed amount per row, so that no two rows tie; at its optimum the
-true responses return and pivoting goes on if anything changed. Tau is lowered by a relative 2^-40, so that where several b
-are optimal the one is taken that is the limit from lower taus. Signs are discrete state: they are never read off a
-residual that is zero up to rounding. Optimality is decided by dual feasibility alone. Screening and
-Newton steps may use reassociated sums (they choose the path, not the result).
+Pivoting works on responses perturbed by a tiny, fixed amount per row, so that no two rows tie; at its optimum
+the true responses return and pivoting goes on if anything changed. Tau is lowered by a relative 2^-40, so
+that where several b are optimal the one is taken that is the limit from lower taus. Signs are discrete state:
+they are never read off a residual that is zero up to rounding. Optimality is decided by dual feasibility
+alone. Screening and Newton steps may use reassociated sums (they choose the path, not the result).
 
 References
 ----------

@@ -10,6 +10,7 @@ from growth.kernels.compiler import inner, search
 
 @search
 def dot(a: FloatArray, b: FloatArray) -> float:
+    """Return the scalar product."""
     s = 0.0
     for i in range(a.shape[0]):
         s += a[i] * b[i]
@@ -18,6 +19,7 @@ def dot(a: FloatArray, b: FloatArray) -> float:
 
 @inner
 def cholesky(a: FloatArray, factor_out: FloatArray) -> bool:
+    """Write the lower Cholesky factor; False if a pivot vanishes."""
     p = a.shape[0]
     for j in range(p):
         for i in range(j, p):
@@ -35,6 +37,7 @@ def cholesky(a: FloatArray, factor_out: FloatArray) -> bool:
 
 @inner
 def cholesky_solve(factor: FloatArray, v: FloatArray, x_out: FloatArray) -> None:
+    """Solve with a Cholesky factor."""
     p = v.shape[0]
     for i in range(p):
         s = v[i]
@@ -50,6 +53,7 @@ def cholesky_solve(factor: FloatArray, v: FloatArray, x_out: FloatArray) -> None
 
 @inner
 def metric_norm(metric: FloatArray, v: FloatArray) -> float:
+    """Return |metric' v|."""
     p = v.shape[0]
     total = 0.0
     for j in range(p):

@@ -10,6 +10,7 @@ from growth.kernels.process.data import FENCE, Problem, State, Work
 
 @inner
 def gather(problem: Problem, work: Work, start: int, stop: int) -> None:
+    """Copy rows of the design, with what belongs to them, into the band."""
     p = work.band.shape[0]
     for t in range(start, stop):
         i = work.rows[t]
@@ -26,6 +27,7 @@ def gather(problem: Problem, work: Work, start: int, stop: int) -> None:
 
 @search
 def products(band: FloatArray, direction: FloatArray, m: int, z_out: FloatArray) -> None:
+    """Write the product of every row with a direction."""
     p = direction.shape[0]
     for t in range(m):
         z_out[t] = 0.0
@@ -44,6 +46,7 @@ def products(band: FloatArray, direction: FloatArray, m: int, z_out: FloatArray)
 
 @search
 def residuals(band: FloatArray, y: FloatArray, coef: FloatArray, m: int, r_out: FloatArray) -> None:
+    """Write the residuals of the rows."""
     products(band, coef, m, r_out)
     for t in range(m):
         r_out[t] = y[t] - r_out[t]
@@ -51,6 +54,7 @@ def residuals(band: FloatArray, y: FloatArray, coef: FloatArray, m: int, r_out: 
 
 @search
 def weighted_sum(band: FloatArray, c: FloatArray, m: int, sum_out: FloatArray) -> None:
+    """Write the weighted sum of the rows."""
     for a in range(sum_out.shape[0]):
         sum_out[a] = dot(band[a, :m], c[:m])
 

@@ -340,8 +340,8 @@ def solve_path(
 ) -> None:
     """Solve the taus of `order` one after the other, starting from `state`, which belongs to `tau_from`.
 
-    Rows other than basic ones with a residual up to ``problem.near`` are reported with their side in ``ties_out``
-    as (position of tau, row, side): their dual value cannot be read off the residual.
+    Rows other than basic ones with a residual up to ``problem.near`` are reported with their side in
+    ``ties_out`` as (position of tau, row, side): their dual value cannot be read off the residual.
     """
     p = state.coef.shape[0]
     previous = tau_from

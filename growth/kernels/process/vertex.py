@@ -157,7 +157,8 @@ def _gradient(work: Work, tau: float, outside: FloatArray, m: int, gradient_out:
 def select(step: FloatArray, slope: FloatArray, pick: IntArray, n: int, target: float) -> int:
     """Position s of the smallest step at which accumulated slopes reach `target` (which they do in all).
 
-    Quickselect: the first n entries are permuted together so that the steps before s, and no others, are passed.
+    Quickselect: the first n entries are permuted together so that the steps before s, and no others, are
+    passed.
     """
     low, high = 0, n
     reached = 0.0
