@@ -1,0 +1,7 @@
+"""School growth: means, medians, standard errors, shrinkage, groups, growth percentiles with rank bands."""
+
+from growth.school.blocks import Variance
+from growth.school.growth import SchoolGrowth, school_growth
+from growth.school.norms import Norms, ReferenceNorm
+
+__all__ = ["Norms", "ReferenceNorm", "SchoolGrowth", "Variance", "school_growth"]

@@ -1,0 +1,281 @@
+"""One year and subject: every group's results, placed in one reference distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from growth._types import BoolArray, FloatArray
+from growth.kernels.grouped import GroupSummaries
+from growth.school.aggregates import Aggregates, aggregate
+from growth.school.bands import DrawRule, Z, draw, rank_band, reference_draws
+from growth.school.groups import ALL
+from growth.school.norms import LEAST_SCHOOLS, Norms, ReferenceNorm, measure_of
+from growth.school.shrinkage import reliability, shrink, variance_components
+from growth.spec import GrowthSpec, School
+
+__all__ = ["Measured", "Variance", "measure_block"]
+
+LEAST_FOR_VARIANCE = 10
+"""Schools. A variance between fewer is mostly noise, and often 0, which would call them equal for certain."""
+
+Source: TypeAlias = Literal["own", "all_students", "norm", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Variance:
+    """What is known of the distribution of true effects of one year x subject x group; NaN where unknown."""
+
+    year: int
+    subject: str
+    group: str
+    schools: int
+    """Schools with enough students and a standard error."""
+    students: int
+    """Their student results."""
+    mean: float
+    """Mean of true effects (mu)."""
+    within_sd: float
+    """Pooled within-school SD of student percentiles, all schools."""
+    tau2: float
+    """Between-school variance of true effects."""
+    q: float
+    """Heterogeneity statistic; about schools - 1 if schools do not differ."""
+    icc: float
+    """tau2 / (tau2 + within_sd^2); reliability at n students is n icc / (1 + (n - 1) icc)."""
+    reliability: float
+    """Mean over schools of tau2 / (tau2 + SE^2)."""
+    source: Source
+    """Where mean and tau2 come from: a group in fewer than ten schools takes those of all students; these, if
+    there are so few schools at all, take the frozen norm's."""
+    bands_extended: int
+    """Schools whose percentile lay outside the quantiles of its drawn ranks; their bands extend to it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """Results of one group, each array of shape (J,); NaN where undefined."""
+
+    aggregates: Aggregates
+    shrunk: FloatArray
+    shrunk_se: FloatArray
+    percentile: FloatArray
+    low: FloatArray
+    high: FloatArray
+    reason: NDArray[np.object_]
+    """Why a result is withheld, or None."""
+    variance: Variance
+
+
+@dataclass(frozen=True, slots=True)
+class _Prior:
+    mean: float
+    tau2: float
+    q: float
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Estimate:
+    """Effects that are to be ranked: shrunken, or as observed."""
+
+    aggregates: Aggregates
+    large: BoolArray
+    usable: BoolArray
+    """Large enough and with a standard error."""
+    prior: _Prior | None
+    effect: FloatArray
+    se: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reference:
+    norm: ReferenceNorm
+    draws: FloatArray
+    """Posterior draws of its schools, each row ascending, shape (D, R)."""
+    own: FloatArray | None = None
+    """The same draws in the order of the schools, where the ranked schools are the reference themselves."""
+
+
+def measure_block(
+    year: int,
+    subject: str,
+    groups: Mapping[str, GroupSummaries],
+    spec: GrowthSpec,
+    frozen: Norms | None,
+) -> tuple[dict[str, Measured], tuple[ReferenceNorm, ...]]:
+    """Measure every group of one year and subject.
+
+    Parameters
+    ----------
+    groups : mapping of label to GroupSummaries
+        ``All`` first; every group for the same J schools.
+    frozen : Norms, optional
+        Reference distributions of an earlier year, instead of this year's.
+
+    Returns
+    -------
+    results : dict of label to Measured
+    norms : tuple of ReferenceNorm
+        The reference distributions in use.
+    """
+    found: dict[str, Measured] = {}
+    references: dict[str, _Reference | None] = {}
+    fallback: _Prior | None = _norm_prior(frozen, subject)
+    for label, summaries in groups.items():
+        rules, of_all = spec.school, label == ALL
+        estimate = _estimate(summaries, rules, rules.min_n if of_all else spec.groups.min_n, fallback)
+        if of_all and estimate.prior is not None:
+            mean, tau2 = estimate.prior.mean, estimate.prior.tau2
+            source: Source = "all_students" if estimate.prior.source == "own" else estimate.prior.source
+            fallback = _Prior(mean, tau2, np.nan, source)
+        own = of_all or spec.groups.reference == "group"
+        if own:
+            key = (year, subject, label)
+            references[label] = (
+                _frozen(frozen, key, rules) if frozen is not None else _moving(estimate, key, rules)
+            )
+        reference = references[label if own else ALL]
+        found[label] = _measured(estimate, reference, (year, subject, label), rules)
+    return found, tuple(reference.norm for reference in references.values() if reference is not None)
+
+
+def _estimate(summaries: GroupSummaries, rules: School, least: int, fallback: _Prior | None) -> _Estimate:
+    aggregates = aggregate(summaries, rules)
+    effect, se = aggregates.effect, aggregates.effect_se
+    large = aggregates.n >= least
+    usable = large & (se > 0)
+    prior = fallback
+    if np.count_nonzero(usable) >= (LEAST_SCHOOLS if fallback is None else LEAST_FOR_VARIANCE):
+        found = variance_components(effect[usable], se[usable])
+        prior = _Prior(found.mean, found.tau2, found.q, "own")
+    if rules.shrinkage == "none":
+        return _Estimate(aggregates, large, usable, prior, effect, se)
+    if prior is None:
+        return _Estimate(
+            aggregates, large, usable, None, np.full_like(effect, np.nan), np.full_like(se, np.nan)
+        )
+    shrunk, shrunk_se = shrink(effect, np.where(usable, se, np.nan), prior.mean, prior.tau2)
+    return _Estimate(aggregates, large, usable, prior, shrunk, shrunk_se)
+
+
+def _measured(
+    estimate: _Estimate, reference: _Reference | None, key: tuple[int, str, str], rules: School
+) -> Measured:
+    shape = estimate.effect.shape
+    percentile, low, high = (np.full(shape, np.nan) for _ in range(3))
+    ranked = _ranked(estimate)
+    extended = 0
+    if reference is not None:
+        place = reference.norm.rank if rules.growth_percentile == "rank" else reference.norm.normal
+        percentile[ranked] = place(estimate.effect[ranked])
+        known = ranked & ~np.isnan(estimate.se)
+        low[known], high[known] = _band(estimate.effect[known], estimate.se[known], reference, key, rules)
+        extended = int(np.count_nonzero((low > percentile) | (high < percentile)))
+        # Where schools differ much in size, the rank of a posterior mean can leave the band of ranks: a large
+        # school ranks high among many whose means are shrunk to the centre. No result lies outside its band.
+        low, high = np.minimum(low, percentile), np.maximum(high, percentile)
+    shrunken = rules.shrinkage != "none"
+    absent = np.full(shape, np.nan)
+    return Measured(
+        aggregates=estimate.aggregates,
+        shrunk=estimate.effect if shrunken else absent,
+        shrunk_se=estimate.se if shrunken else absent,
+        percentile=percentile,
+        low=low,
+        high=high,
+        reason=_reasons(estimate, reference is not None, shrunken),
+        variance=_variance(estimate, key, extended),
+    )
+
+
+def _ranked(estimate: _Estimate) -> BoolArray:
+    return np.asarray(estimate.large & ~np.isnan(estimate.effect))
+
+
+def _band(
+    effect: FloatArray, se: FloatArray, reference: _Reference, key: tuple[int, str, str], rules: School
+) -> tuple[FloatArray, FloatArray]:
+    if rules.growth_percentile == "normal":
+        return reference.norm.normal(effect - Z * se), reference.norm.normal(effect + Z * se)
+    if reference.draws.shape[1] == 0:
+        return np.full_like(effect, np.nan), np.full_like(effect, np.nan)
+    if reference.own is not None and reference.norm.group == key[2]:
+        return rank_band(reference.own, reference.draws)
+    rule = _draw_rule(rules)
+    return rank_band(draw(effect, se, rule.count, rule.stream("school", *key)), reference.draws)
+
+
+def _moving(estimate: _Estimate, key: tuple[int, str, str], rules: School) -> _Reference | None:
+    """Return this year's schools as the reference, None if they are too few."""
+    ranked = _ranked(estimate)
+    if np.count_nonzero(ranked) < LEAST_SCHOOLS:
+        return None
+    effect, se = estimate.effect[ranked], estimate.se[ranked]
+    norm = ReferenceNorm.of(key, effect, se, _location(estimate, effect, rules), measure_of(rules))
+    if rules.growth_percentile == "normal":
+        return _Reference(norm, np.empty((0, 0)))
+    rule, known = _draw_rule(rules), ~np.isnan(se)
+    own = draw(effect[known], se[known], rule.count, rule.stream("reference", *key))
+    return _Reference(norm, np.sort(own, axis=1), own)
+
+
+def _frozen(frozen: Norms, key: tuple[int, str, str], rules: School) -> _Reference | None:
+    """Return the frozen norm of this subject and group, None if there is none."""
+    norm = frozen.find(key[1], key[2])
+    if norm is None:
+        return None
+    if rules.growth_percentile == "normal":
+        return _Reference(norm, np.empty((0, 0)))
+    return _Reference(norm, reference_draws(norm, _draw_rule(rules)))
+
+
+def _location(estimate: _Estimate, effect: FloatArray, rules: School) -> tuple[float, float]:
+    if rules.shrinkage == "none" or estimate.prior is None:
+        return float(effect.mean()), float(effect.std(ddof=1))
+    return estimate.prior.mean, float(np.sqrt(estimate.prior.tau2))
+
+
+def _norm_prior(frozen: Norms | None, subject: str) -> _Prior | None:
+    norm = frozen.find(subject, ALL) if frozen is not None else None
+    if norm is None or norm.measure[2] == "none":
+        return None  # without shrinkage the spread is that of observed effects, noise included
+    return _Prior(norm.mean, norm.spread**2, np.nan, "norm")
+
+
+def _draw_rule(rules: School) -> DrawRule:
+    return DrawRule(rules.band_draws, rules.seed)
+
+
+def _reasons(estimate: _Estimate, has_reference: bool, shrunken: bool) -> NDArray[np.object_]:
+    reason = np.full(estimate.effect.shape, None, dtype=object)
+    if not has_reference or (shrunken and estimate.prior is None):
+        reason[:] = "no_reference"
+    if shrunken:
+        reason[~estimate.usable] = "no_standard_error"
+    reason[~estimate.large] = "n_below_minimum"
+    return reason
+
+
+def _variance(estimate: _Estimate, key: tuple[int, str, str], extended: int) -> Variance:
+    aggregates, usable = estimate.aggregates, estimate.usable
+    prior = estimate.prior or _Prior(np.nan, np.nan, np.nan, "none")
+    se = aggregates.effect_se[usable]
+    total = prior.tau2 + aggregates.within_sd**2
+    return Variance(
+        *key,
+        schools=int(np.count_nonzero(usable)),
+        students=int(aggregates.n[usable].sum()),
+        mean=prior.mean,
+        within_sd=aggregates.within_sd,
+        tau2=prior.tau2,
+        q=prior.q,
+        icc=prior.tau2 / total if total > 0 else np.nan,
+        reliability=float(reliability(se, prior.tau2).mean()) if len(se) else np.nan,
+        source=prior.source,
+        bands_extended=extended,
+    )
