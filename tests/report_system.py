@@ -131,7 +131,11 @@ def _schools(students: pl.DataFrame, spec: GrowthSpec, rng: np.random.Generator)
     means = (
         pl.concat(parts)
         .group_by("year", "subject", "group", "school_id")
-        .agg(pl.len().cast(pl.Int64).alias("n"), (100 * pl.col("percentile").mean()).alias("mean_percentile"))
+        .agg(
+            pl.len().cast(pl.Int64).alias("n"),
+            (100 * pl.col("percentile").mean()).alias("mean_percentile"),
+            (100 * pl.col("percentile").median()).alias("median_percentile"),
+        )
         .sort("year", "subject", "group", "school_id")
     )
     if spec.groups.lowest_race:
@@ -204,7 +208,7 @@ def _counts(students: pl.DataFrame) -> pl.DataFrame:
             "in_scope",
             total + 4_000 * current.height,
             total + 310 - 4_000 * current.height,
-            "out_of_scope",
+            "other_year",
         ),
     ]
     for subject, year, n, lost in current.sort("subject", "year").iter_rows():

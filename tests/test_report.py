@@ -310,7 +310,7 @@ def test_the_waterfall_adds_up(run: MadeRun) -> None:
     for before, after in pairwise(lines):
         assert after.rows == before.rows - after.excluded
     assert [line.reason for line in lines if line.step == "has_priors"] == [
-        "no score in the year before",
+        "no earlier score",
         "repeated the grade",
     ]
 
@@ -330,6 +330,11 @@ def test_a_comparison_of_few_students_hides_their_number(run: MadeRun) -> None:
     cells = run.polars("cells").with_columns(pl.lit(17).alias("n"))
     lines = page_results(replace(report_input(run), cells=cells)).fits.lines
     assert {line.students for line in lines} == {"Fewer than 20 students"}
+
+
+def test_the_presets_have_pages() -> None:
+    text = render_report(made_run(30, spec=GrowthSpec.preset("sgp")))
+    assert "The median of its students’ whole-number (1 to 99) percentiles" in Page(text).prose
 
 
 @pytest.mark.parametrize(
@@ -361,6 +366,31 @@ def test_every_choice_changes_the_words(change: dict[str, Any], sentence: str) -
     changed = " ".join(note.text for note in how_computed(core.replace(change)))
     assert sentence not in said
     assert sentence in changed
+
+
+def test_frozen_norms_change_what_a_rank_is(run: MadeRun) -> None:
+    frozen = replace(report_input(run), manifest={"norms": {"frozen": True}, "cuts": {"frozen": True}})
+    now, then = Page(render_report(run)).prose, Page(render_report(frozen)).prose
+    assert "among the schools of the same subject and year" in now
+    assert "spread evenly over the levels" in now
+    assert "among the schools of an earlier year" in then
+    assert "spread evenly over the levels" not in then
+    assert "reference distribution and cut points of an earlier run" in then
+
+
+def test_the_manifest_is_quoted_without_machine_or_path(run: MadeRun) -> None:
+    manifest = {
+        "input": {"sha256": "ab" * 32, "rows": 85_618, "path": "/secret/place.csv"},
+        "platform": {"system": "SECRET-HOST"},
+        "versions": {"growth": "9.8.7"},
+        "finished": "2026-01-02T03:04:05+00:00",
+    }
+    text = render_report(replace(report_input(run), manifest=manifest))
+    prose = Page(text).prose
+    assert f"85,618 rows, SHA-256 {'ab' * 32}" in prose
+    assert "growth 9.8.7" in prose
+    assert "2026-01-02T03:04:05+00:00" in prose
+    assert "secret" not in text.lower()
 
 
 def test_pinned_groups_are_explained(run: MadeRun) -> None:

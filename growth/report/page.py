@@ -25,6 +25,7 @@ from growth.report.inputs import ReportInput, RunLike, report_input
 from growth.report.labels import (
     group_label,
     group_name,
+    listed,
     reason_words,
     shown_percentile,
     step_label,
@@ -32,7 +33,7 @@ from growth.report.labels import (
     subject_name,
 )
 from growth.report.results import Results, WaterfallLine, page_results
-from growth.report.words import example_sentence, how_computed, how_to_read, lead, limits
+from growth.report.words import about_levels, example_sentence, how_computed, how_to_read, lead, limits
 from growth.spec import GrowthSpec
 
 __all__ = ["render_report", "write_report"]
@@ -96,7 +97,7 @@ def render_report(run: RunLike | ReportInput) -> str:
     """
     require_extra()
     given = run if isinstance(run, ReportInput) else report_input(run)
-    results = page_results(given)
+    results, frozen = page_results(given), _frozen(given.manifest)
     scripts = {"runtime": _runtime(), "program": _script(_text("page.js"))}
     page: str = _template().render(
         policy=_policy(*scripts.values()),
@@ -112,7 +113,8 @@ def render_report(run: RunLike | ReportInput) -> str:
         lead=lead(results.facts),
         how_to_read=how_to_read(given.spec),
         limits=limits(given.spec, results.facts),
-        how_computed=how_computed(given.spec),
+        how_computed=how_computed(given.spec, frozen),
+        about_levels=about_levels(given.spec, frozen),
         minimum=least_published(given.spec.school.min_n),
         spec_name=given.spec.name,
         spec_text=given.spec.to_toml(),
@@ -238,14 +240,28 @@ def _group_table(results: Results) -> list[dict[str, Any]]:
     return lines
 
 
+def _frozen(manifest: Mapping[str, Any]) -> bool:
+    """Say whether schools were ranked in the distribution of an earlier year."""
+    return bool(manifest.get("norms", {}).get("frozen", False))
+
+
 def _provenance(manifest: Mapping[str, Any], spec: GrowthSpec) -> list[tuple[str, str]]:
-    versions = manifest.get("versions")
-    version = versions.get("growth") if isinstance(versions, Mapping) else manifest.get("version")
-    lines = [
-        ("Program", f"growth {version}" if version else "growth"),
-        ("Specification", f"{spec.name}, SHA-256 {spec.digest}"),
-    ]
-    return lines
+    """Return what it takes to repeat the run: never a path, a host or an id."""
+    given, versions = manifest.get("input", {}), manifest.get("versions", {})
+    facts = {
+        "Computed": manifest.get("finished"),
+        "Program": versions.get("growth") and f"growth {versions['growth']}",
+        "Specification": f"{spec.name}, SHA-256 {spec.digest}",
+        "Input": given.get("sha256") and f"{given.get('rows', 0):,} rows, SHA-256 {given['sha256']}",
+        "Norms and cut points": _kept(manifest),
+    }
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def _kept(manifest: Mapping[str, Any]) -> str:
+    kept = [name for name in ("norms", "cuts") if manifest.get(name, {}).get("frozen")]
+    words = {"norms": "reference distribution", "cuts": "cut points"}
+    return f"{listed(words[name] for name in kept)} of an earlier run" if kept else "of this run"
 
 
 def _policy(*scripts: str) -> str:

@@ -13,7 +13,7 @@ from growth.report.labels import column_words, in_sentence, listed
 from growth.report.results import BlockFacts, PageFacts
 from growth.spec import GrowthSpec
 
-__all__ = ["Note", "example_sentence", "how_computed", "how_to_read", "lead", "limits"]
+__all__ = ["Note", "about_levels", "example_sentence", "how_computed", "how_to_read", "lead", "limits"]
 
 _GROWTH_PERCENTILE = """
     A rank among schools, from 0 to 100. At 63, the students of a school grew more, compared with similar
@@ -82,14 +82,14 @@ def limits(spec: GrowthSpec, facts: PageFacts) -> list[Note]:
     ]
 
 
-def how_computed(spec: GrowthSpec) -> list[Note]:
+def how_computed(spec: GrowthSpec, frozen_norms: bool = False) -> list[Note]:
     """Return the model in words, in the order in which the data walk through it."""
     return [
         Note("Similar students", _peers(spec)),
         Note("Who is compared", _cohorts(spec)),
         Note("A student's percentile", _curves(spec)),
         Note("A school's result", _aggregate(spec)),
-        Note("Growth percentile and band", _rank(spec)),
+        Note("Growth percentile and band", _rank(spec, frozen_norms)),
         Note("Levels", _levels(spec)),
         Note("Groups of students", _groups(spec)),
         Note("Small numbers", _minimum(spec)),
@@ -142,16 +142,14 @@ def _traits(spec: GrowthSpec) -> list[str]:
 
 def _peers(spec: GrowthSpec) -> str:
     cohorts, traits = spec.cohorts, _traits(spec)
-    own = (
-        "score in the same subject the year before"
+    similar = [
+        "about the same score in the same subject the year before"
         if cohorts.own_priors == 1
-        else f"earlier scores in the same subject (up to {cohorts.own_priors} of them)"
-    )
-    similar = [f"about the same {own}"]
-    if cohorts.other_priors == 1:
-        similar.append("about the same earlier score in each other subject")
-    elif cohorts.other_priors:
-        similar.append(f"about the same earlier scores in each other subject (up to {cohorts.other_priors})")
+        else f"about the same earlier scores in the same subject (up to {cohorts.own_priors} of them)"
+    ]
+    if cohorts.other_priors:
+        many = "score" if cohorts.other_priors == 1 else f"scores (up to {cohorts.other_priors})"
+        similar.append(f"about the same earlier {many} in each other subject")
     if traits:
         similar.append(f"the same status on {listed(traits)}")
     parts = [f"Students are similar when they have {'; '.join(similar)}."]
@@ -215,16 +213,21 @@ def _aggregate(spec: GrowthSpec) -> str:
     return " ".join(parts)
 
 
-def _rank(spec: GrowthSpec) -> str:
+def _rank(spec: GrowthSpec, frozen_norms: bool) -> str:
+    schools = (
+        "the schools of an earlier year, kept as they were so that all schools can improve"
+        if frozen_norms
+        else "the schools of the same subject and year"
+    )
     if spec.school.growth_percentile == "normal":
         return _flow(
-            """The school's place on a normal curve with the mean and spread of the schools, from 0 to 100.
+            f"""The school's place, from 0 to 100, on a normal curve with the mean and spread of {schools}.
             The band runs between the places of the two ends of the school's 95% interval."""
         )
     return _flow(
-        f"""The school's place among the schools of the same subject, from 0 to 100. The band holds the middle
-        95% of the places that the school takes in {spec.school.band_draws:,} random draws of what its
-        students' results leave possible for it and for the other schools."""
+        f"""The school's place, from 0 to 100, among {schools}. The band holds the middle 95% of the places
+        that the school takes in {spec.school.band_draws:,} random draws of what students' results leave
+        possible for it and for the schools it is compared with."""
     )
 
 
@@ -232,6 +235,18 @@ def _levels(spec: GrowthSpec) -> str:
     if spec.levels.rule == "fixed_tens":
         return "Percentiles 0–9 are level 1, 10–19 level 2, and so on to 90–100, level 10."
     return "Ten levels with cut points at the tenths of the schools of the base year, kept for later years."
+
+
+def about_levels(spec: GrowthSpec, frozen_norms: bool) -> str:
+    """Return the paragraph above the charts of levels."""
+    parts = ["Number of schools at each level, for all students and for groups."]
+    if not frozen_norms and spec.school.growth_percentile == "rank":
+        parts.append(
+            "Schools are ranked among one another, so their results for all students spread evenly over "
+            "the levels by construction."
+        )
+    parts.append("Groups have results in fewer schools, because small groups are withheld.")
+    return " ".join(parts)
 
 
 def _groups(spec: GrowthSpec) -> str:
