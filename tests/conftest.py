@@ -1,17 +1,11 @@
-"""Shared by all tests: one fresh numba cache per session, and the way to the golden files."""
+"""Shared by all tests: where the checkout is, and the way to the golden files."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 import pytest
-
-# Before anything imports numba: a cache from an earlier checkout goes stale across files (HOUSE.md), so a run
-# of the tests never trusts one that it was not explicitly given.
-if "NUMBA_CACHE_DIR" not in os.environ:
-    os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="growth-tests-numba-")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

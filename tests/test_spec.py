@@ -151,6 +151,26 @@ def test_a_file_that_cannot_be_read_is_a_spec_error(tmp_path: Path) -> None:
 def test_unknown_preset_names_the_presets() -> None:
     with pytest.raises(SpecError, match="core, sgp; did you mean 'core'"):
         GrowthSpec.preset("cor")
+    with pytest.raises(SpecError, match="neither a preset nor a file"):
+        GrowthSpec.of("cor")
+
+
+def test_whatever_stands_for_a_specification_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = GrowthSpec.preset("core")
+    file = tmp_path / "mine"
+    file.write_text(core.replace({"name": "mine"}).to_toml(), "utf-8")
+    assert GrowthSpec.of(core) is core
+    assert GrowthSpec.of("core") == core
+    assert GrowthSpec.of({"name": "x"}).name == "x"
+    assert GrowthSpec.of(core.to_toml()) == core
+    assert GrowthSpec.of(file).name == GrowthSpec.of(str(file)).name == "mine"
+    with pytest.raises(SpecError, match="cannot be read"):
+        GrowthSpec.of("absent.toml")
+    monkeypatch.chdir(tmp_path)
+    file.rename("core")
+    assert GrowthSpec.of("core") == core, "a file does not hide a preset"
 
 
 def test_spec_is_frozen() -> None:
@@ -191,7 +211,7 @@ def test_digest_follows_choices_and_not_their_order() -> None:
 # name the same choices, which the changelog must say.
 DIGESTS = {
     "core": "43dc956a7bcb138ca1d7bbd727c73ff3d376b3a8de253ca39e32e48dc98cfe12",
-    "sgp": "81937af65641b79c74152d48ea874193826c3a5038c66a41707bb4cc0b0be4cb",
+    "sgp": "d435512538553b4757315dea3a91e4a597ab435505f1eaee98c6854243159a98",
 }
 
 

@@ -247,6 +247,29 @@ class GrowthSpec(_Part):
             raise SpecError(_explain(error)) from None
 
     @classmethod
+    def of(cls, choice: GrowthSpec | Mapping[str, Any] | str | Path) -> GrowthSpec:
+        """Return the specification that `choice` stands for.
+
+        Parameters
+        ----------
+        choice : GrowthSpec, mapping, str or Path
+            A specification, a nested mapping, the name of a preset, TOML text or the path of a TOML file.
+
+        Raises
+        ------
+        SpecError
+            If it is none of these, or not valid.
+        """
+        if isinstance(choice, GrowthSpec):
+            return choice
+        if isinstance(choice, Mapping):
+            return cls.from_dict(choice)
+        text = str(choice)
+        if text not in PRESETS and ("\n" in text or text.endswith(".toml") or Path(text).is_file()):
+            return cls.from_toml(choice)
+        return cls.preset(text)
+
+    @classmethod
     def preset(cls, name: str) -> GrowthSpec:
         """Return a shipped specification: ``core`` or ``sgp``."""
         return cls.from_dict(tomllib.loads(preset_text(name)))
@@ -304,7 +327,7 @@ def preset_text(name: str) -> str:
     """Return the commented TOML of a preset."""
     if name not in PRESETS:
         hint = did_you_mean(name, PRESETS)
-        raise SpecError(f"Unknown preset {name!r}; presets are {', '.join(PRESETS)}{hint}")
+        raise SpecError(f"{name!r} is neither a preset nor a file; presets are {', '.join(PRESETS)}{hint}")
     return resources.files("growth.spec").joinpath("presets", f"{name}.toml").read_text("utf-8")
 
 

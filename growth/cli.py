@@ -1,0 +1,341 @@
+"""The command line: a skin. Each command reads, makes one library call and writes.
+
+Exit codes: 0 done, 1 a problem with the data, 2 a problem with the command (arguments or specification).
+Results go to standard output, progress and problems to standard error. Heavy libraries are imported when a
+command needs them, so that ``growth --help`` is instant.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from growth.errors import GrowthError, SpecError
+
+try:
+    import typer
+except ModuleNotFoundError as error:
+    if error.name != "typer":
+        raise
+    raise SystemExit("The growth command needs typer and rich. To fix: pip install 'growth[cli]'") from None
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from growth.panel import StudentTable
+    from growth.pipeline import GrowthRun
+    from growth.spec import GrowthSpec
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="growth",
+    help="Student growth percentiles and school growth percentiles from a long table of test scores.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    # Tracebacks with local variables would print students' rows.
+    pretty_exceptions_enable=False,
+)
+
+_DATA, _USAGE = 1, 2
+_SCHOOLS_SHOWN = 3
+_FILE_WIDTH = 100
+_MOST_SUBJECTS = 12
+"""More means that the column is not the subject: its values could be anything and are not shown."""
+_TEXT_COLUMNS = ("Subject", "School", "Step", "Because", "Cohort", "Norm group")
+
+SpecOption = Annotated[
+    str, typer.Option("--spec", help="Preset (core, sgp) or TOML file.", metavar="PRESET|FILE")
+]
+JobsOption = Annotated[int, typer.Option("--n-jobs", help="Threads; -1: all cores. Results do not change.")]
+TableArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="CSV or Parquet file.", exists=True, dir_okay=False)
+]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+VersionOption = Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)]
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: VersionOption = False) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"growth {version_of('growth')}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Run folder to write; an earlier demo is replaced.")] = Path(
+        "growth-demo"
+    ),
+    students: Annotated[int, typer.Option(help="Students tested in the latest year.", min=1)] = 50_000,
+    schools: Annotated[int, typer.Option(help="Schools.", min=3)] = 150,
+    n_jobs: JobsOption = -1,
+) -> None:
+    """Simulate a city of schools and compute its growth percentiles, with a report to look at."""
+    with _answerable():
+        from growth.panel import simulate_table
+        from growth.spec import GrowthSpec
+        from growth.store import check_free
+
+        check_free(out, overwrite=True)
+        typer.echo(f"Simulating about {students:,} tested students in {schools:,} schools ...", err=True)
+        city = simulate_table(students, schools, years=1)
+        result = _compute(city.table, GrowthSpec.preset("core"), n_jobs)
+        _save(result, out, overwrite=True, report=True)
+        _show_results(result, out, report=True)
+
+
+@app.command()
+def check(file: TableArgument, spec: SpecOption = "core") -> None:
+    """Read a table and show what was understood, without computing growth."""
+    choices = _specification(spec)
+    with _answerable():
+        from growth.panel import build_panels, read_table
+
+        table = read_table(file, choices)
+        _show_table(table, choices)
+        try:
+            panels = build_panels(table, choices)
+        except GrowthError:
+            _print(_waterfall(table.counts))
+            raise
+        _print(_waterfall(panels.counts))
+        cohorts = _table("Cohorts to be fitted", "Cohort", "Students", "Priors", "Norm group")
+        for panel in panels.panels:
+            cohorts.add_row(panel.key, f"{len(panel):,}", str(len(panel.pattern.priors)), panel.norm_group)
+        _print(cohorts)
+        typer.echo(f"Ready: {len(panels.panels)} cohorts. Compute with: growth run {file} --spec {spec}")
+
+
+@app.command()
+def run(
+    file: TableArgument,
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    spec: SpecOption = "core",
+    norms_from: Annotated[
+        Path | None,
+        typer.Option(help="Earlier run folder: rank schools in its norms and keep its cut points."),
+    ] = None,
+    n_jobs: JobsOption = -1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
+    report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
+) -> None:
+    """Compute growth percentiles and levels of a table, and write a run folder."""
+    choices = _specification(spec)
+    with _answerable():
+        from growth.store import check_free, load_run
+
+        check_free(out, overwrite=overwrite)
+        if report:
+            from growth.report.extras import require_extra
+
+            require_extra()
+        base = load_run(norms_from) if norms_from is not None else None
+        result = _compute(file, choices, n_jobs, base)
+        _save(result, out, overwrite=overwrite, report=report)
+        _show_results(result, out, report=report)
+
+
+@app.command("spec")
+def spec_command(
+    preset: Annotated[str | None, typer.Argument(help="core or sgp.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema instead.")] = False,
+) -> None:
+    """Print a specification to start from: a preset's commented TOML."""
+    from growth.spec.model import GrowthSpec, preset_text
+
+    if schema == (preset is not None):
+        raise typer.BadParameter("name a preset (core, sgp), or ask for --schema")
+    if schema:
+        import json
+
+        typer.echo(json.dumps(GrowthSpec.json_schema(), indent=2))
+        return
+    try:
+        typer.echo(preset_text(str(preset)), nl=False)
+    except SpecError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@contextmanager
+def _answerable() -> Iterator[None]:
+    """End with a message and exit code 1 where the data, not the program, is the problem."""
+    try:
+        yield
+    except GrowthError as error:
+        typer.echo(f"growth: {error}", err=True)
+        raise typer.Exit(_DATA) from None
+
+
+def _specification(choice: str) -> GrowthSpec:
+    from growth.spec import GrowthSpec
+
+    try:
+        return GrowthSpec.of(choice)
+    except SpecError as error:
+        typer.echo(f"growth: --spec: {error}", err=True)
+        raise typer.Exit(_USAGE) from None
+
+
+def _compute(table: Any, spec: GrowthSpec, n_jobs: int, base: GrowthRun | None = None) -> GrowthRun:  # noqa: ANN401
+    from growth.pipeline import run as run_street
+
+    frozen = {} if base is None else {"cuts": base.cuts, "norms": base.norms}
+    with _progress() as progress:
+        result: GrowthRun = run_street(table, spec, n_jobs=n_jobs, progress=progress, **frozen)  # type: ignore[arg-type]
+    return result
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """Show a bar on standard error if somebody is looking."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def show(done: int, total: int, label: str) -> None:
+            bar.update(task, completed=done, total=total, description=label)
+
+        yield show
+
+
+def _save(result: GrowthRun, out: Path, *, overwrite: bool, report: bool) -> None:
+    from growth.store import save_run
+
+    def write_page(file: Path) -> None:
+        from growth.report import write_report
+
+        write_report(result, file)
+
+    save_run(result, out, overwrite=overwrite, extras={"report.html": write_page} if report else None)
+
+
+def _show_table(table: StudentTable, spec: GrowthSpec) -> None:
+    frame = table.frame
+    facts = _table("What was read")
+    facts.show_header = False
+    facts.add_column()
+    facts.add_column()
+    years = frame["year"].unique().sort().to_list()
+    subjects = frame["subject"].unique().sort().to_list()
+    grades = frame["grade"].unique().sort().to_list()
+    used = [*spec.peers.flags, *spec.peers.categories]
+    rows = {
+        "Rows": f"{frame.height:,}",
+        "Students": f"{frame['student_id'].n_unique():,}",
+        "Schools": f"{frame['school_id'].n_unique():,}",
+        "Subjects": ", ".join(subjects) if len(subjects) <= _MOST_SUBJECTS else f"{len(subjects):,} (!)",
+        "Years": ", ".join(map(str, years)),
+        "Grades": ", ".join(map(str, grades)),
+        "Missing scores": f"{frame['score'].null_count():,}",
+        "Compared by": ", ".join(["prior scores", *used]),
+        "Specification": f"{spec.name} ({spec.digest[:12]})",
+    }
+    for name, value in rows.items():
+        facts.add_row(name, value)
+    _print(facts)
+
+
+def _waterfall(counts: Any) -> Table:  # noqa: ANN401
+    table = _table("Account of rows", "Subject", "Year", "Step", "Rows left", "Left out", "Because")
+    for subject, year, step, rows, excluded, reason in counts.iter_rows():
+        out = f"{excluded:,}" if excluded else ""
+        table.add_row(subject, str(year or ""), step, f"{rows:,}", out, reason or "")
+    return table
+
+
+def _show_results(result: GrowthRun, out: Path, *, report: bool) -> None:
+    columns = {
+        "year": "Year",
+        "subject": "Subject",
+        "students": "Students",
+        "scored": "Scored",
+        "schools": "Schools",
+        "withheld": "Withheld",
+        "school_sd": "School SD",
+        "reliability": "Reliability",
+        "band": "Band",
+    }
+    table = _table(f"Growth by subject (specification {result.spec.name})", *columns.values())
+    for row in result.summary().select(*columns).iter_rows():
+        table.add_row(*(_cell(value) for value in row))
+    _print(table)
+    _print(_schools_table(result))
+    typer.echo(
+        "Growth percentile: a school's rank from 0 to 100 among schools; about 50 is average.\n"
+        "Band: its 95 % range; by subject, the median width. School SD: how far true school means differ\n"
+        "[percentile points]. Withheld: too few students. No number here says why students grew.\n"
+    )
+    typer.echo(f"Run folder: {out}{os.sep} (CSV and Parquet tables, spec.toml, manifest.json)")
+    if report:
+        typer.echo(f"Report:     {out / 'report.html'}")
+
+
+def _schools_table(result: GrowthRun) -> Table:
+    """Show the schools that grew most and least, by subject."""
+    keys = ["year", "subject", "group", "school_id"]
+    shown = result.polars("schools").filter(group="All").drop_nulls("growth_percentile")
+    rows = shown.join(result.polars("levels").select(*keys, "level"), on=keys, how="left")
+    columns = ("Mean percentile", "Growth percentile", "Band", "Level")
+    table = _table("Schools that grew most and least", "Year", "Subject", "School", "Students", *columns)
+    for part in rows.partition_by("year", "subject", maintain_order=True):
+        part = part.sort("growth_percentile", "school_id", descending=[True, False])
+        few = part.height <= 2 * _SCHOOLS_SHOWN
+        ends = [part] if few else [part.head(_SCHOOLS_SHOWN), part.tail(_SCHOOLS_SHOWN)]
+        for place, end in enumerate(ends):
+            for row in end.iter_rows(named=True):
+                band = f"{row['growth_percentile_low']:.0f}-{row['growth_percentile_high']:.0f}"
+                numbers = (f"{row['mean_percentile']:.1f}", f"{row['growth_percentile']:.1f}", band)
+                table.add_row(
+                    str(row["year"]),
+                    row["subject"],
+                    row["school_id"],
+                    f"{row['n']:,}",
+                    *numbers,
+                    str(row["level"]),
+                )
+            if place == 0 and not few:
+                table.add_row(*["..."] * 8)
+        table.add_section()
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for name in columns:
+        table.add_column(name, justify="left" if name in _TEXT_COLUMNS else "right")
+    return table
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _FILE_WIDTH
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) and value > 9_999 else str(value)

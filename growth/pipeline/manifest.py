@@ -1,0 +1,109 @@
+"""The stamp on a run: what went in, what came out, made by which versions, when. Never an id or a row."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from time import perf_counter
+from typing import Any
+
+import polars as pl
+
+from growth.spec import GrowthSpec
+
+__all__ = ["Clock", "Stamp", "frame_digest", "manifest"]
+
+FORMAT = 1
+"""Raised when a manifest's keys change their meaning."""
+
+_STAMPED = ("growth", "numpy", "scipy", "numba", "polars", "joblib")
+_TIMINGS = ("seconds",)
+"""Columns that differ between two runs of the same input."""
+
+
+class Clock:
+    """Wall time of the stages of a run."""
+
+    def __init__(self) -> None:
+        self.started = _now()
+        self.seconds: dict[str, float] = {}
+        self._last = perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """Book the time since the last lap on `stage`."""
+        now = perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
+        self._last = now
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Facts of a run that its frames do not hold."""
+
+    input_digest: str
+    input_rows: int
+    threads: int
+    cuts_digest: str
+    frozen_norms: bool
+    frozen_cuts: bool
+
+
+def manifest(
+    spec: GrowthSpec, frames: Mapping[str, pl.DataFrame], stamp: Stamp, clock: Clock
+) -> dict[str, Any]:
+    """Return the manifest as plain values for JSON.
+
+    Parameters
+    ----------
+    spec : GrowthSpec
+    frames : mapping of str to polars.DataFrame
+        The results, with ``cells`` among them.
+    stamp : Stamp
+    clock : Clock
+        Its laps end here.
+    """
+    cells = frames["cells"]
+    return {
+        "format": FORMAT,
+        "input": {"sha256": stamp.input_digest, "rows": stamp.input_rows},
+        "spec": {"name": spec.name, "sha256": spec.digest},
+        "norms": {"frozen": stamp.frozen_norms},
+        "cuts": {"frozen": stamp.frozen_cuts, "sha256": stamp.cuts_digest},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _STAMPED}},
+        "platform": {
+            "system": platform.platform(),
+            "machine": platform.machine(),
+            "byte_order": sys.byteorder,
+            "cpus": os.cpu_count(),
+        },
+        "threads": stamp.threads,
+        "seeds": {"school.seed": spec.school.seed},
+        "started": clock.started,
+        "finished": _now(),
+        "seconds": {stage: round(seconds, 4) for stage, seconds in clock.seconds.items()},
+        "cells": cells.to_dicts(),
+        "certificates": {
+            "cohorts": cells.height,
+            "largest_relative_gap": cells["max_relative_gap"].max(),
+            "fallbacks": int(cells["fallbacks"].sum()),
+        },
+        "outputs": {name: frame_digest(frame) for name, frame in frames.items()},
+    }
+
+
+def frame_digest(frame: pl.DataFrame) -> str:
+    """Return the SHA-256 of a result's CSV text, timings left out: equal digests, equal results."""
+    plain = frame.drop(_TIMINGS, strict=False).with_columns(
+        pl.col(name).list.join(";") for name, dtype in frame.schema.items() if dtype == pl.List(pl.String)
+    )
+    return hashlib.sha256(plain.write_csv().encode()).hexdigest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,187 @@
+"""What one run hands back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
+from typing import Any
+
+import polars as pl
+
+from growth.errors import GrowthError, did_you_mean
+from growth.index import LevelCuts
+from growth.school import Norms
+from growth.spec import GrowthSpec
+
+__all__ = ["FRAMES", "GrowthRun"]
+
+FRAMES = ("students", "schools", "levels", "counts", "cells", "variance")
+"""Results of a run, most detailed first."""
+
+_ALL = "All"
+
+
+def _as_polars(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GrowthRun:
+    """Results of `growth.run`, with everything needed to explain and to repeat them.
+
+    The frames `students`, `schools`, `levels`, `counts`, `cells` and `variance` are of the kind of frame that
+    the table came as; `polars` returns any of them as polars.
+
+    Examples
+    --------
+    >>> import growth
+    >>> city = growth.simulate_table(3_000, 12, years=1, seed=1)
+    >>> result = growth.run(city.table)
+    >>> result.summary().columns[:4]
+    ['year', 'subject', 'students', 'scored']
+    """
+
+    frames: Mapping[str, pl.DataFrame] = field(repr=False)
+    """The results as polars, by the names in `FRAMES`."""
+    spec: GrowthSpec
+    """Every choice of the run."""
+    manifest: Mapping[str, Any]
+    """Digests, versions, platform, times and certificates, as plain values."""
+    cuts: LevelCuts
+    """The cut points of the levels; hand them to a later year's run to keep them."""
+    norms: Norms
+    """The distributions schools were ranked in; hand them to a later year's run to freeze them."""
+    to_caller: Callable[[pl.DataFrame], Any] = field(default=_as_polars, repr=False)
+    """Turns a polars frame into the caller's kind."""
+
+    def polars(self, name: str) -> pl.DataFrame:
+        """Return a result as polars.
+
+        Raises
+        ------
+        GrowthError
+            If there is no result of that name.
+        """
+        if name not in self.frames:
+            hint = did_you_mean(name, self.frames)
+            raise GrowthError(f"There is no result {name!r}{hint} (there are: {', '.join(self.frames)}).")
+        return self.frames[name]
+
+    @cached_property
+    def students(self) -> Any:  # noqa: ANN401
+        """One row per student x subject x year in scope: status, sgp (1-99), percentile (0-1), residual."""
+        return self.to_caller(self.frames["students"])
+
+    @cached_property
+    def schools(self) -> Any:  # noqa: ANN401
+        """One row per school x subject x year x group: means, medians, standard errors, growth percentile."""
+        return self.to_caller(self.frames["schools"])
+
+    @cached_property
+    def levels(self) -> Any:  # noqa: ANN401
+        """One row per school x subject x year x group: growth percentile (0-100) and level (1-10)."""
+        return self.to_caller(self.frames["levels"])
+
+    @cached_property
+    def counts(self) -> Any:  # noqa: ANN401
+        """Account of every row: subject, year, step, rows left, rows excluded, reason."""
+        return self.to_caller(self.frames["counts"])
+
+    @cached_property
+    def cells(self) -> Any:  # noqa: ANN401
+        """One row per cohort: size, columns, crossing share, proven optimality gap, time [s]."""
+        return self.to_caller(self.frames["cells"])
+
+    @cached_property
+    def variance(self) -> Any:  # noqa: ANN401
+        """One row per year x subject x group: between-school variance, reliability."""
+        return self.to_caller(self.frames["variance"])
+
+    def summary(self) -> pl.DataFrame:
+        """Return one row per year and subject.
+
+        Returns
+        -------
+        polars.DataFrame
+            students in scope, scored, cohorts; schools with a result for all their students and schools
+            withheld; mean_percentile of the scored students [0-100]; school_sd, the SD of true school
+            effects [percentile points]; reliability of a school's mean (0-1); band, the median width of the
+            95 % bands of school growth percentiles [percentile points].
+        """
+        keys = ["year", "subject"]
+        one_each = self.frames["students"].filter("highest")
+        everyone = self.frames["schools"].filter(pl.col("group") == _ALL)
+        shown = pl.col("reason").is_null()
+        width = pl.col("growth_percentile_high") - pl.col("growth_percentile_low")
+        students = one_each.group_by(keys).agg(
+            pl.len().alias("students"),
+            pl.col("percentile").count().alias("scored"),
+            (100 * pl.col("percentile").mean()).round(1).alias("mean_percentile"),
+        )
+        schools = everyone.group_by(keys).agg(
+            shown.sum().alias("schools"),
+            (~shown).sum().alias("withheld"),
+            width.median().round(1).alias("band"),
+        )
+        cohorts = self.frames["cells"].group_by(keys).agg(pl.len().alias("cohorts"))
+        spread = self.frames["variance"].filter(pl.col("group") == _ALL)
+        spread = spread.select(
+            *keys,
+            pl.col("tau2").sqrt().round(1).alias("school_sd"),
+            pl.col("reliability").round(2),
+        )
+        table = students
+        for part in (cohorts, schools, spread):
+            table = table.join(part, on=keys, how="left")
+        counts = ["students", "scored", "cohorts", "schools", "withheld"]
+        return table.select(
+            *keys,
+            *(pl.col(name).fill_null(0).cast(pl.Int64) for name in counts),
+            "mean_percentile",
+            "school_sd",
+            "reliability",
+            "band",
+        ).sort(keys)
+
+    def __repr__(self) -> str:
+        with pl.Config(
+            tbl_hide_dataframe_shape=True,
+            tbl_hide_column_data_types=True,
+            tbl_rows=20,
+            tbl_cols=-1,
+            tbl_width_chars=120,
+        ):
+            table = str(self.summary())
+        return "\n".join([self._headline(), table, self._next_steps()])
+
+    def _repr_html_(self) -> str:
+        summary = self.summary()
+        head = "".join(f"<th>{escape(name)}</th>" for name in summary.columns)
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{escape(_shown(value))}</td>" for value in row) + "</tr>"
+            for row in summary.iter_rows()
+        )
+        return (
+            f"<p><b>{escape(self._headline())}</b></p><table><thead><tr>{head}</tr></thead>"
+            f"<tbody>{rows}</tbody></table><p>{escape(self._next_steps())}</p>"
+        )
+
+    def _headline(self) -> str:
+        cells = self.frames["cells"]
+        gap = max(cells["max_relative_gap"].to_list(), default=0.0)
+        return (
+            f"GrowthRun(spec {self.spec.name!r}, {cells.height} cohorts fitted, "
+            f"largest optimality gap {gap:.1e}, input {self.manifest['input']['sha256'][:12]})"
+        )
+
+    def _next_steps(self) -> str:
+        frames = " ".join(f".{name}" for name in self.frames)
+        return f"Frames: {frames}; also .spec .manifest .cuts .norms"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) and value > 9_999 else str(value)

@@ -1,0 +1,146 @@
+"""The students and cells frames: what every row got, and how every cohort was fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from growth.panel import Panel, PanelSet, StudentTable
+from growth.student import StudentGrowth
+
+__all__ = ["Fitted", "cells_frame", "students_frame"]
+
+_FRONT = ("student_id", "year", "subject", "grade", "school_id", "district_id", "score")
+_RESULTS: dict[str, pl.DataType] = {
+    "cohort": pl.String(),
+    "n_priors": pl.Int16(),
+    "norm_group": pl.String(),
+    "sgp": pl.Int16(),
+    "percentile": pl.Float64(),
+    "expected_score": pl.Float64(),
+}
+_ADDED = ("status", *_RESULTS, "residual", "highest")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """One cohort, its students' growth, and the wall time that took [s]."""
+
+    panel: Panel
+    growth: StudentGrowth
+    seconds: float
+
+
+def students_frame(
+    table: StudentTable, panels: PanelSet, fitted: Sequence[Fitted], *, every_pattern: bool
+) -> pl.DataFrame:
+    """Return one row per current-year row in scope, or per student and prior pattern.
+
+    Parameters
+    ----------
+    table : StudentTable
+    panels : PanelSet
+    fitted : sequence of Fitted
+        One per panel.
+    every_pattern : bool
+        Keep the results of every prior pattern of a student instead of the fullest.
+
+    Returns
+    -------
+    polars.DataFrame
+        In the order of the table, fullest pattern first: identity, score, status, cohort, n_priors,
+        norm_group, sgp (1-99), percentile (0-1), expected_score and residual [scale-score points], highest
+        (true on exactly one row per row in scope), then the table's other columns; one that bears the name
+        of a result gets the suffix ``_input``.
+    """
+    current = panels.current
+    unscored = current.filter(pl.col("highest").is_null()).select("row", "status")
+    scored = current.filter(pl.col("highest").is_not_null()).rename({"highest": "_fullest"})
+    results = scored.join(_results(fitted), on="row", how="left").with_columns(
+        (pl.col("cohort") == pl.col("_fullest")).alias("highest")
+    )
+    if not every_pattern:
+        results = results.filter("highest")
+    results = results.drop("_fullest")
+    results = pl.concat([results, unscored.with_columns(pl.lit(True).alias("highest"))], how="diagonal")
+    results = results.sort(
+        ["row", "highest", "n_priors", "cohort"], descending=[False, True, True, False], nulls_last=True
+    )
+    source = _without_clashes(table.frame)[results["row"].to_numpy()]
+    results = results.with_columns((source["score"] - pl.col("expected_score")).alias("residual"))
+    front = [name for name in _FRONT if name in source.columns]
+    rest = [name for name in source.columns if name not in front]
+    return pl.concat([source.select(front), results.select(_ADDED), source.select(rest)], how="horizontal")
+
+
+def cells_frame(fitted: Iterable[Fitted]) -> pl.DataFrame:
+    """Return how each cohort was fitted, one row per cohort in the order of the panels."""
+    rows = [_cell(one) for one in fitted]
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
+        "cohort": pl.String,
+        "subject": pl.String,
+        "year": pl.Int32,
+        "grade": pl.Int16,
+        "n_priors": pl.Int16,
+        "n": pl.Int64,
+        "p": pl.Int64,
+        "dropped_columns": pl.List(pl.String),
+        "crossing_share": pl.Float64,
+        "outside_knots": pl.Int64,
+        "max_relative_gap": pl.Float64,
+        "pivots": pl.Int64,
+        "fallbacks": pl.Int64,
+        "seconds": pl.Float64,
+    }
+    return pl.DataFrame(rows, schema=schema)
+
+
+def _results(fitted: Iterable[Fitted]) -> pl.DataFrame:
+    parts = [
+        pl.DataFrame(
+            {"row": one.panel.row, "sgp": one.growth.sgp, "percentile": one.growth.percentile}
+        ).with_columns(
+            pl.Series("expected_score", one.growth.expected),
+            pl.lit(one.panel.key).alias("cohort"),
+            pl.lit(len(one.panel.pattern.priors)).alias("n_priors"),
+            pl.lit(one.panel.norm_group).alias("norm_group"),
+        )
+        for one in fitted
+    ]
+    frame = pl.concat(parts) if parts else pl.DataFrame(schema={"row": pl.Int64(), **_RESULTS})
+    return frame.select("row", *(pl.col(name).cast(dtype) for name, dtype in _RESULTS.items()))
+
+
+def _without_clashes(frame: pl.DataFrame) -> pl.DataFrame:
+    names = set(frame.columns)
+    renamed: dict[str, str] = {}
+    for name in frame.columns:
+        if name in _ADDED:
+            new = f"{name}_input"
+            while new in names:
+                new += "_input"
+            names.add(new)
+            renamed[name] = new
+    return frame.rename(renamed)
+
+
+def _cell(one: Fitted) -> dict[str, object]:
+    panel, growth, process = one.panel, one.growth, one.growth.process
+    return {
+        "cohort": panel.key,
+        "subject": panel.subject,
+        "year": panel.year,
+        "grade": panel.grade,
+        "n_priors": len(panel.pattern.priors),
+        "n": len(panel.row),
+        "p": process.coef.shape[1],
+        "dropped_columns": list(process.dropped_names),
+        "crossing_share": growth.crossing_share,
+        "outside_knots": growth.outside_knots,
+        "max_relative_gap": float(process.relative_gap.max()),
+        "pivots": int(process.counters["pivots"].sum()),
+        "fallbacks": process.status.count("fallback"),
+        "seconds": one.seconds,
+    }

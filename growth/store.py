@@ -1,0 +1,253 @@
+"""The only data disk: run folders, written whole or not at all.
+
+A run folder holds::
+
+    spec.toml        every choice of the run
+    manifest.json    digests, versions, times, certificates; SHA-256 of every other file here
+    cuts.json        cut points of the levels, to keep for later years
+    norms.json       distributions schools were ranked in, to freeze for later years
+    students.parquet, students.csv, schools..., levels..., counts..., cells..., variance...
+    report.html      if asked for
+
+Parquet is what `load_run` reads; CSV is for people and spreadsheets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from growth.errors import GrowthError, StoreError, problem
+from growth.index import LevelCuts
+from growth.pipeline import FRAMES, GrowthRun
+from growth.school import Norms
+from growth.spec import GrowthSpec
+
+__all__ = ["load_run", "save_run", "spreadsheet_safe"]
+
+MANIFEST, SPEC, CUTS, NORMS = "manifest.json", "spec.toml", "cuts.json", "norms.json"
+
+_FORMULA_START = r"^[=+\-@\t\r\n]"
+"""What makes a spreadsheet program read a text as a formula."""
+_NUMBER = r"^[+\-]?(\d+(\.\d*)?|\.\d+)([eE][+\-]?\d+)?$"
+
+
+def save_run(
+    run: GrowthRun,
+    folder: str | Path,
+    *,
+    overwrite: bool = False,
+    extras: Mapping[str, Callable[[Path], object]] | None = None,
+) -> Path:
+    """Write a run to a folder, whole or not at all.
+
+    Everything is written beside the folder first and then renamed.
+
+    Parameters
+    ----------
+    run : GrowthRun
+    folder : str or Path
+        New, or empty; missing parents are made.
+    overwrite : bool
+        Replace an earlier run folder. A folder that holds anything besides one run is never replaced.
+    extras : mapping of file name to callable, optional
+        Further files: each callable gets the path to write to.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    StoreError
+        If the folder is not empty, or cannot be written.
+    """
+    target = Path(folder).resolve()
+    check_free(target, overwrite=overwrite)
+    with _disk(target, OSError, pl.exceptions.PolarsError), _aside(target) as aside:
+        _write(run, aside)
+        for name, write in (extras or {}).items():
+            write(aside / name)
+        manifest = {**run.manifest, "files": _digests(aside)}
+        _write_json(aside / MANIFEST, manifest)
+        _put_in_place(aside, target)
+    return target
+
+
+def load_run(folder: str | Path) -> GrowthRun:
+    """Read a run folder back; its frames are polars.
+
+    Raises
+    ------
+    StoreError
+        If it is not a run folder, or a file in it is missing or was changed.
+    """
+    source = Path(folder)
+    if not (source / MANIFEST).is_file():
+        what = f"{str(source)!r} is not a run folder: it has no {MANIFEST}"
+        raise StoreError(problem(what, fix="give a folder that `growth run` or save_run wrote"))
+    with _disk(source, OSError, pl.exceptions.PolarsError, ValueError, KeyError):
+        manifest = _read_json(source / MANIFEST)
+        _check_files(source, manifest)
+        files = manifest.pop("files")
+        return GrowthRun(
+            frames={name: pl.read_parquet(source / f"{name}.parquet") for name in _stored(files)},
+            spec=GrowthSpec.from_toml(source / SPEC),
+            manifest=manifest,
+            cuts=LevelCuts.from_dict(_read_json(source / CUTS)),
+            norms=Norms.from_dict(_read_json(source / NORMS)),
+        )
+
+
+def check_free(folder: str | Path, *, overwrite: bool) -> None:
+    """Refuse a folder that a run must not be written to.
+
+    Raises
+    ------
+    StoreError
+        If it holds a run that must not be overwritten, or anything that is not part of a run.
+    """
+    target = Path(folder)
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not (target / MANIFEST).is_file():
+        what = f"{str(folder)!r} exists and is not a run folder"
+        raise StoreError(problem(what, rule="only run folders are replaced", fix="choose another folder"))
+    if not overwrite:
+        what = f"{str(folder)!r} already holds a run"
+        raise StoreError(problem(what, fix="choose another folder, or allow it to be overwritten"))
+    with _disk(target, OSError, ValueError, KeyError):
+        own = {MANIFEST, *_read_json(target / MANIFEST)["files"]}
+    others = sorted(file.name for file in target.iterdir() if file.name not in own)
+    if others:
+        what = f"Run folder {str(folder)!r} also holds {', '.join(map(repr, others[:3]))}"
+        raise StoreError(problem(what, rule="nothing but a run is replaced", fix="move it elsewhere first"))
+
+
+def spreadsheet_safe(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame that a spreadsheet shows instead of computing it.
+
+    A text, or the name of a column, that a spreadsheet program would take for a formula gets a leading
+    apostrophe; texts that are plain numbers, such as ``-3``, stay as they are. Lists become texts joined by
+    ``; ``.
+    """
+    lists = [name for name, dtype in frame.schema.items() if dtype == pl.List(pl.String)]
+    frame = frame.with_columns(pl.col(name).list.join("; ") for name in lists)
+    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+    guarded = frame.with_columns(
+        pl.when(pl.col(name).str.contains(_FORMULA_START) & ~pl.col(name).str.contains(_NUMBER))
+        .then(pl.lit("'") + pl.col(name))
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name in texts
+    )
+    return guarded.rename({name: f"'{name}" for name in guarded.columns if re.match(_FORMULA_START, name)})
+
+
+def _write(run: GrowthRun, folder: Path) -> None:
+    for name, frame in run.frames.items():
+        frame.write_parquet(folder / f"{name}.parquet")
+        spreadsheet_safe(frame).write_csv(folder / f"{name}.csv")
+    (folder / SPEC).write_text(run.spec.to_toml(), "utf-8")
+    _write_json(folder / CUTS, run.cuts.to_dict())
+    _write_json(folder / NORMS, run.norms.to_dict())
+
+
+@contextmanager
+def _aside(target: Path) -> Iterator[Path]:
+    """Give a folder on the same disk that vanishes if anything goes wrong."""
+    aside = _beside(target)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _put_in_place(aside: Path, target: Path) -> None:
+    """Rename; an earlier run steps aside first, and comes back if the new one cannot take its place."""
+    if not target.exists():
+        aside.rename(target)
+        return
+    old = _beside(target)
+    target.rename(old)
+    try:
+        aside.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{target.name}-{secrets.token_hex(4)}")
+
+
+@contextmanager
+def _disk(folder: Path, *expected: type[Exception]) -> Iterator[None]:
+    """Say which folder a failure is about."""
+    try:
+        yield
+    except GrowthError:
+        raise
+    except expected as error:
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}"
+        what = f"The run folder {str(folder)!r} cannot be read or written: {reason}"
+        raise StoreError(problem(what, fix="check that it is whole, and its permissions")) from error
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {file.name: _digest(file) for file in sorted(folder.iterdir())}
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    needed = {SPEC, CUTS, NORMS, *(f"{name}.parquet" for name in _stored(manifest["files"]))}
+    for name in sorted(needed):
+        file = folder / name
+        state = "is missing" if not file.is_file() else "was changed since it was written"
+        if not file.is_file() or _digest(file) != manifest["files"].get(name):
+            raise StoreError(
+                problem(
+                    f"{name!r} in run folder {str(folder)!r} {state}",
+                    rule="a run is read as it was written",
+                    fix="run again, or restore the file",
+                )
+            )
+
+
+def _stored(files: Mapping[str, str]) -> list[str]:
+    return [name for name in FRAMES if f"{name}.parquet" in files]
+
+
+def _write_json(file: Path, data: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(_finite(data), indent=1, allow_nan=False) + "\n", "utf-8")
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401
+    """Return the value with NaN and infinities, which JSON cannot hold, as null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return data
