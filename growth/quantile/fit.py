@@ -138,6 +138,15 @@ def _band_target(n: int, p: int) -> int:
     return int(20 * p + (0.2 if n < 50_000 else 0.6) * np.sqrt(n * p))
 
 
+def _start_rows(n: int, p: int) -> int:
+    """Return how many rows place the start so well that the first band holds no more rows than that.
+
+    A fit to s rows is off by about sqrt(p / s) residual deviations, so the band must hold a share of 2 sqrt(p / s)
+    of all n rows.
+    """
+    return min(n, max(4096, int(1.5 * (3.3 * n * np.sqrt(p)) ** (2 / 3))))
+
+
 def _walk(
     prepared: Prepared, taus: FloatArray, n_jobs: int | None
 ) -> tuple[IntArray, IntArray, dict[str, IntArray], list[bool]]:
@@ -145,7 +154,7 @@ def _walk(
     n, p = data.design.shape
     m = taus.size
     target = _band_target(n, p)
-    start_rows = min(n, max(8192, n // 32))
+    start_rows = _start_rows(n, p)
     capacity = n if target >= n else min(n, max(8 * target, start_rows))
     coef, basis = np.empty((m, p)), np.zeros((m, p), np.int64)
     counters, status = np.zeros((m, kernel.N_COUNTERS), np.int64), np.zeros(m, np.int64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from growth._types import FloatArray
 from growth.kernels.compiler import inner, search
 from growth.kernels.process.algebra import cholesky, cholesky_solve, dot
@@ -116,12 +118,17 @@ def newton(
         return False
     gradient, delta = work.vec[0], work.vec[1]
     smooth = 0.5 * width
-    for _ in range(3):
+    previous = np.inf
+    for _ in range(4):
         _smooth_weights(work, tau, smooth, m)
         weighted_sum(work.band, work.step, m, gradient)
         for a in range(p):
             gradient[a] += outside[a]
         cholesky_solve(work.factor, gradient, delta)
+        decrement = dot(gradient, delta)
+        if decrement > 2.0 * previous:
+            break  # the curvature no longer fits: further steps would leave again
+        previous = decrement
         for a in range(p):
             coef[a] += delta[a]
         products(work.band, delta, m, work.z)

@@ -99,7 +99,9 @@ def _split(
             if m < capacity:
                 work.rows[m] = i
             m += 1
-        else:
+        elif (
+            residual[i] * side[i] < 0.0
+        ):  # a row on the very edge of the band may be listed and yet not have moved
             f = problem.weight[i] if residual[i] < 0 else -problem.weight[i]
             side[i] = -side[i]
             for a in range(p):
@@ -181,6 +183,8 @@ def _solve_tau(
     n, p = problem.design.shape
     capacity = work.rows.shape[0]
     coef, outside, delta = work.vec[7], np.empty(p), np.empty(p)
+    predicted = state.coef.copy()
+    width_before = state.width[0]
     beta = np.empty(p, np.float32)
     for attempt in range(14):
         everything = target >= n
@@ -212,7 +216,7 @@ def _solve_tau(
         _outside_term(problem, state, work, tau, m, outside)
         for a in range(p):
             coef[a] = state.coef[a]
-        if not newton(problem, state, work, tau, outside, coef, m, 0.0 if cold else 0.5):
+        if not newton(problem, state, work, tau, outside, coef, m, 0.0 if cold else 0.3):
             state.width[0] *= 2.0
             counters[RETRIES] += 1
             continue
@@ -272,8 +276,12 @@ def _solve_tau(
                     outside[a] += f * work.lines[t, a]
             m += added
         if not proven:
-            state.width[0] *= 2.0
             counters[RETRIES] += 1
+            if status == OK:  # optimal if it were for the rows outside: a better place to screen from
+                for a in range(p):
+                    state.coef[a] = coef[a]
+            else:
+                state.width[0] *= 2.0
             continue
         _commit(problem, state, work, m)
         for a in range(p):
@@ -282,6 +290,10 @@ def _solve_tau(
         if not everything:
             state.width[0] *= min(2.0, max(0.5, target / m))
         return m
+    # Leave a sane state to the next tau; this one is solved from scratch later.
+    for a in range(p):
+        state.coef[a] = predicted[a]
+    state.width[0] = width_before
     return -1
 
 
