@@ -149,7 +149,7 @@ def _single_residuals(
         unsettled += one if abs(r_out[k]) <= slack[k] else zero
         negative += one if r_out[k] < zero else zero
     for k in range(1, m):
-        flips += one if r_out[k] * r_out[k - 1] <= zero else zero
+        flips += one if (r_out[k] < zero) != (r_out[k - 1] < zero) else zero
     return unsettled, negative, flips
 
 
@@ -218,7 +218,7 @@ def sweep(
                 q += 1
         unsettled, count, flips = _single_residuals(np.float32(base), x32, used, q, turned32, slack32, r)
         if unsettled > 0.0:
-            flips = np.float32(m)
+            flips = np.float32(m + 1)  # unknown: look at every neighbour
             for k in range(m):
                 if abs(r[k]) <= slack32[k]:
                     exact = response[i]
