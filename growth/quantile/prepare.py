@@ -174,6 +174,9 @@ def collapse(
     if groups < 0:
         return everyone, design, response, weight
     rows = first[:groups]
+    # Next to large design values the sum does not show the response to the last bit.
+    if not np.array_equal(response[rows][group], response):
+        return everyone, design, response, weight
     return (
         rows,
         design[rows],
