@@ -123,7 +123,8 @@ def place(
     middle = 0
     while middle < m - 2 and taus[middle + 1] < 0.5:
         middle += 1
-    lean = (0.5 - taus[middle]) / (taus[middle + 1] - taus[middle])
+    upper = min(middle + 1, m - 1)  # a single curve is its own neighbour
+    lean = (0.5 - taus[middle]) / (taus[upper] - taus[middle]) if upper > middle else 0.0
     lean = min(max(lean, 0.0), 1.0)
     crossings = 0
     for i in range(n):
@@ -159,5 +160,5 @@ def place(
         else:
             share = (y - under) / (over - under)
             percentile_out[i] = taus[below - 1] + share * (taus[below] - taus[below - 1])
-        median_out[i] = (1.0 - lean) * q[middle] + lean * q[middle + 1]
+        median_out[i] = (1.0 - lean) * q[middle] + lean * q[upper]
     return crossings

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from growth._types import FloatArray, IntArray
-from growth.errors import SpecError
+from growth.errors import ColumnError, SpecError, problem
 from growth.kernels import scoring
 
 __all__ = ["QuantileProcess", "Scores"]
@@ -124,10 +124,24 @@ class QuantileProcess:
         response : ndarray, shape (n,)
         rearrange, digits, bounds
             As in `predict`.
+
+        Raises
+        ------
+        SpecError
+            If the design has other columns than the fit.
+        ColumnError
+            If there is not one known response per row.
         """
         design = self._checked(design)
         response = np.ascontiguousarray(response, dtype=np.float64)
         n, m = design.shape[0], len(self.taus)
+        if response.shape != (n,):
+            raise ColumnError(
+                f"The design has shape {design.shape}, the response has shape {response.shape}."
+            )
+        unknown = int(np.count_nonzero(np.isnan(response)))
+        if unknown:
+            raise ColumnError(problem("The response holds NaN", rows=unknown, fix="drop those rows"))
         below, upto = np.empty(n, np.int64), np.empty(n, np.int64)
         percentile, median = np.empty(n), np.empty(n)
         low, high = bounds or (-np.inf, np.inf)
