@@ -249,5 +249,7 @@ def _finite(value: Any) -> Any:  # noqa: ANN401
 
 
 def _read_json(file: Path) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    data = json.loads(file.read_text("utf-8"))
+    if not isinstance(data, dict):
+        raise ValueError(f"{file.name} holds no object")
     return data

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import growth
+from growth import GrowthRun
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -25,3 +28,15 @@ def golden() -> Path:
             "GROWTH_GOLDEN is not set: the R package's results (GPL-3) are not part of the repository"
         )
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def city_file(repository: Path) -> Path:
+    """Return a small simulated city: 18,040 rows, 12 schools."""
+    return repository / "fixtures" / "small_city.csv"
+
+
+@pytest.fixture(scope="session")
+def city_run(city_file: Path) -> GrowthRun:
+    """Return the small city's results under the preset `core`."""
+    return growth.run(city_file, "core")
