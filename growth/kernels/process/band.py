@@ -28,29 +28,31 @@ def gather(problem: Problem, work: Work, start: int, stop: int) -> None:
 
 
 @search
-def products(band: FloatArray, direction: FloatArray, m: int, z_out: FloatArray) -> None:
+def products(band: FloatArray, direction: FloatArray, start: int, stop: int, z_out: FloatArray) -> None:
     """Write the product of every row with a direction."""
     p = direction.shape[0]
-    for t in range(m):
+    for t in range(start, stop):
         z_out[t] = 0.0
     even = p - p % 4
     for a in range(0, even, 4):
         b0, b1, b2, b3 = direction[a], direction[a + 1], direction[a + 2], direction[a + 3]
         c0, c1, c2, c3 = band[a], band[a + 1], band[a + 2], band[a + 3]
-        for t in range(m):
+        for t in range(start, stop):
             z_out[t] += c0[t] * b0 + c1[t] * b1 + c2[t] * b2 + c3[t] * b3
     for a in range(even, p):
         b0 = direction[a]
         c0 = band[a]
-        for t in range(m):
+        for t in range(start, stop):
             z_out[t] += c0[t] * b0
 
 
 @search
-def residuals(band: FloatArray, y: FloatArray, coef: FloatArray, m: int, r_out: FloatArray) -> None:
+def residuals(
+    band: FloatArray, y: FloatArray, coef: FloatArray, start: int, stop: int, r_out: FloatArray
+) -> None:
     """Write the residuals of the rows."""
-    products(band, coef, m, r_out)
-    for t in range(m):
+    products(band, coef, start, stop, r_out)
+    for t in range(start, stop):
         r_out[t] = y[t] - r_out[t]
 
 
@@ -98,7 +100,7 @@ def newton(
     """Update the curvature from the band (`keep`: share of the old one) and take chord-Newton steps."""
     p = coef.shape[0]
     width = state.width[0]
-    residuals(work.band, work.y, coef, m, work.r)
+    residuals(work.band, work.y, coef, 0, m, work.r)
     for t in range(m):
         inside = abs(work.r[t]) < width * work.h[t]
         work.step[t] = 0.5 * work.w[t] / (width * work.h[t]) if inside else 0.0
@@ -131,7 +133,7 @@ def newton(
         previous = decrement
         for a in range(p):
             coef[a] += delta[a]
-        products(work.band, delta, m, work.z)
+        products(work.band, delta, 0, m, work.z)
         for t in range(m):
             work.r[t] -= work.z[t]
         smooth *= 0.5

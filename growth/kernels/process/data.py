@@ -10,10 +10,26 @@ from numpy.typing import NDArray
 from growth._types import FloatArray, IntArray
 from growth.kernels.design import ALWAYS, FENCE, TILE
 
-__all__ = ["ALWAYS", "FENCE", "N_COUNTERS", "OK", "STALLED", "TILE", "Problem", "State", "Work"]
+__all__ = [
+    "ALWAYS",
+    "CORE",
+    "FENCE",
+    "N_COUNTERS",
+    "OK",
+    "STALLED",
+    "TILE",
+    "UNPROVEN",
+    "Problem",
+    "State",
+    "Work",
+]
 
 OK = 0
 STALLED = 1
+UNPROVEN = 2
+
+CORE = 25
+"""Rows per column among which vertices are sought first."""
 
 PASSES, PIVOTS, BAND, CHECKED, ADDED, RETRIES = range(6)
 """Columns of the counters per tau."""

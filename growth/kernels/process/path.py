@@ -13,12 +13,14 @@ from growth.kernels.process.data import (
     ADDED,
     BAND,
     CHECKED,
+    CORE,
     OK,
     PASSES,
     PIVOTS,
     RETRIES,
     STALLED,
     TILE,
+    UNPROVEN,
     Problem,
     State,
     Work,
@@ -152,7 +154,7 @@ def _offenders(
                 r -= problem.design[i, a] * coef[a]
             if r * side[i] <= problem.near:
                 known = False
-                for t in range(screened, min(m + added, capacity)):
+                for t in range(0 if m > screened else m, min(m + added, capacity)):
                     known = known or work.rows[t] == i
                 if not known:
                     if m + added < capacity:
@@ -173,6 +175,120 @@ def _commit(problem: Problem, state: State, work: Work, m: int) -> None:
             for a in range(p):
                 state.below[a] += f * work.lines[t, a]
             state.side32[i] = -state.side32[i]
+
+
+@inner
+def _swap(work: Work, i: int, j: int) -> None:
+    """Exchange two rows of the band."""
+    work.rows[i], work.rows[j] = work.rows[j], work.rows[i]
+    work.y[i], work.y[j] = work.y[j], work.y[i]
+    work.moved[i], work.moved[j] = work.moved[j], work.moved[i]
+    work.w[i], work.w[j] = work.w[j], work.w[i]
+    work.h[i], work.h[j] = work.h[j], work.h[i]
+    work.r[i], work.r[j] = work.r[j], work.r[i]
+    work.sign[i], work.sign[j] = work.sign[j], work.sign[i]
+    for a in range(work.band.shape[0]):
+        work.lines[i, a], work.lines[j, a] = work.lines[j, a], work.lines[i, a]
+        work.band[a, i], work.band[a, j] = work.band[a, j], work.band[a, i]
+
+
+@inner
+def _core_first(work: Work, m: int, width: float) -> int:
+    """Move the band's rows with |r| < width h to the front; return how many they are."""
+    i, j = 0, m - 1
+    while i <= j:
+        if abs(work.r[i]) < width * work.h[i]:
+            i += 1
+        elif abs(work.r[j]) >= width * work.h[j]:
+            j -= 1
+        else:
+            _swap(work, i, j)
+    return i
+
+
+@inner
+def _add_line(work: Work, t: int, f: float, sum_out: FloatArray) -> None:
+    for a in range(sum_out.shape[0]):
+        sum_out[a] += f * work.lines[t, a]
+
+
+@inner
+def _wake(work: Work, t: int, core: int, frozen: float, tau: float, outside: FloatArray) -> None:
+    """Move row t from the linear term, where it had the sign `frozen`, to the end of the core."""
+    _add_line(work, t, -work.w[t] * (tau if frozen > 0.0 else tau - 1.0), outside)
+    work.sign[t] = -1.0 if work.r[t] < 0.0 else 1.0
+    _swap(work, t, core)
+
+
+@inner
+def _solve_band(
+    problem: Problem,
+    state: State,
+    work: Work,
+    tau: float,
+    outside: FloatArray,
+    coef: FloatArray,
+    delta: FloatArray,
+    width: np.float32,
+    slack: np.float32,
+    m: int,
+    everything: bool,
+    counters: IntArray,
+) -> tuple[int, int]:
+    """Solve on the core of the band, then wake rows that turn out to be on another side: band, then all rows."""
+    p = coef.shape[0]
+    n_screened = m
+    core = m
+    core_width = state.width[0]
+    if not everything and m > 1.5 * CORE * p:
+        core_width *= CORE * p / m
+        core = _core_first(work, m, core_width)
+    if core < 2 * p or not crash(work, core, core_width):
+        core = m
+        if not crash(work, m, state.width[0]):
+            return STALLED, m
+    for t in range(core, m):
+        work.sign[t] = -1.0 if work.r[t] < 0.0 else 1.0
+        _add_line(work, t, work.w[t] * (tau if work.r[t] >= 0.0 else tau - 1.0), outside)
+    vertex_coef(work, work.moved, coef)
+    residuals(work.band, work.moved, coef, 0, core, work.r)
+    for t in range(core):
+        work.sign[t] = 1.0 if work.r[t] >= 0.0 else -1.0
+    for j in range(p):
+        work.sign[work.basis[j]] = 0.0
+        work.r[work.basis[j]] = 0.0
+    for _ in range(40):
+        status, pivots = descend(problem, state, work, tau, outside, coef, core, 60 + 20 * p + core)
+        counters[PIVOTS] += pivots
+        if status != OK and core == m:
+            return STALLED, m
+        asleep = core
+        residuals(work.band, work.y, coef, core, m, work.r)
+        for t in range(core, m):
+            if status != OK or work.r[t] * work.sign[t] <= problem.near:
+                _wake(work, t, core, work.sign[t], tau, outside)
+                core += 1
+        if core > asleep:
+            continue
+        for a in range(p):
+            delta[a] = coef[a] - state.coef[a]
+        reach = np.float32(1.0001 * metric_norm(problem.metric, delta))
+        if everything or reach <= width:
+            return OK, m
+        checked, added = _offenders(problem, state, work, coef, width, reach, slack, n_screened, m)
+        counters[CHECKED] += checked
+        counters[ADDED] += added
+        if added == 0:
+            return OK, m
+        if m + added > work.rows.shape[0]:
+            return UNPROVEN, m
+        gather(problem, work, m, m + added)
+        residuals(work.band, work.y, coef, m, m + added, work.r)
+        for t in range(m, m + added):
+            _wake(work, t, core, state.side32[work.rows[t]], tau, outside)
+            core += 1
+        m += added
+    return UNPROVEN, m
 
 
 @inner
@@ -211,7 +327,6 @@ def _solve_tau(
             if m < min(2 * p, n):
                 state.width[0] *= 2.0
                 continue
-        screened = m
         gather(problem, work, 0, m)
         _outside_term(problem, state, work, tau, m, outside)
         for a in range(p):
@@ -229,55 +344,13 @@ def _solve_tau(
                 state.coef[a] += min(1.0, 6.0 * state.width[0] / moved) * delta[a]
             counters[RETRIES] += 1
             continue
-        if not crash(work, m, state.width[0]):
-            state.width[0] *= 2.0
-            counters[RETRIES] += 1
-            continue
-        vertex_coef(work, work.moved, coef)
-        residuals(work.band, work.moved, coef, m, work.r)
-        for t in range(m):
-            work.sign[t] = 1.0 if work.r[t] >= 0.0 else -1.0
-        for j in range(p):
-            work.sign[work.basis[j]] = 0.0
-            work.r[work.basis[j]] = 0.0
-        status = OK
-        proven = False
-        reach = np.float32(width)
-        for _ in range(20):
-            status, pivots = descend(problem, state, work, tau, outside, coef, m, 60 + 20 * p + m)
-            counters[PIVOTS] += pivots
-            if status != OK or everything:
-                proven = status == OK
-                break
-            for a in range(p):
-                delta[a] = coef[a] - state.coef[a]
-            reach = np.float32(1.0001 * metric_norm(problem.metric, delta))
-            if reach <= width:
-                proven = True
-                break
-            checked, added = _offenders(problem, state, work, coef, width, reach, slack, screened, m)
-            counters[CHECKED] += checked
-            counters[ADDED] += added
-            if added == 0:
-                proven = True
-                break
-            if m + added > capacity:
-                break
-            gather(problem, work, m, m + added)
-            for t in range(m, m + added):
-                i = work.rows[t]
-                s = work.y[t]
-                for a in range(p):
-                    s -= work.lines[t, a] * coef[a]
-                work.r[t] = s
-                work.sign[t] = -1.0 if s < 0.0 else 1.0
-                f = -work.w[t] * (tau if state.side32[i] > 0 else tau - 1.0)
-                for a in range(p):
-                    outside[a] += f * work.lines[t, a]
-            m += added
+        status, m = _solve_band(
+            problem, state, work, tau, outside, coef, delta, width, slack, m, everything, counters
+        )
+        proven = status == OK
         if not proven:
             counters[RETRIES] += 1
-            if status == OK:  # optimal if it were for the rows outside: a better place to screen from
+            if status == UNPROVEN:  # optimal but for rows outside: a better place to screen from
                 for a in range(p):
                     state.coef[a] = coef[a]
             else:
@@ -300,7 +373,7 @@ def _solve_tau(
 @inner
 def _score_quantile(work: Work, coef: FloatArray, m: int, share: float) -> float:
     """Return the `share` quantile of |residual| / leverage among the first m band rows."""
-    residuals(work.band, work.y, coef, m, work.r)
+    residuals(work.band, work.y, coef, 0, m, work.r)
     for t in range(m):
         work.step[t] = abs(work.r[t]) / work.h[t]
         work.slope[t] = 1.0

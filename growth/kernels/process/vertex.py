@@ -267,7 +267,7 @@ def descend(
             if not _refactor(work):
                 return STALLED, pivots
             vertex_coef(work, work.y, coef)
-            residuals(work.band, work.y, coef, m, r)
+            residuals(work.band, work.y, coef, 0, m, r)
             for j in range(p):
                 r[basis[j]] = 0.0
             for t in range(m):
@@ -287,7 +287,7 @@ def descend(
         toward = -1.0 if upward else 1.0  # the coefficients move by t * toward * direction
         for a in range(p):
             x[a] = toward * directions[leaving, a]
-        products(work.band, x, m, z)
+        products(work.band, x, 0, m, z)
         guess = 4.0 * excess / max(work.curve[leaving], 1e-300)
         entering = -1
         length = 0.0
