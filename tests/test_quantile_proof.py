@@ -1,0 +1,151 @@
+"""No solution leaves `fit_quantiles` without a proof: wrong vertices are refused, rescued ones recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import naive
+import numpy as np
+import problems
+import pytest
+
+from growth._types import FloatArray, IntArray
+from growth.errors import ConvergenceError
+from growth.kernels import process
+from growth.kernels.process.data import STALLED
+from growth.quantile import fit, fit_quantiles
+from growth.quantile.prepare import Prepared
+
+TAUS = (0.1, 0.25, 0.5, 0.9)
+SAME_DUAL = 1e-9
+"""Duals solve a p x p system in another order of operations."""
+
+
+def _spoil(monkeypatch: pytest.MonkeyPatch, change: Callable[[IntArray], None]) -> None:
+    """Let the walk return other bases than it found."""
+    walk = fit._walk
+
+    def spoiled(prepared: Prepared, taus: FloatArray, n_jobs: int | None) -> tuple[object, ...]:
+        basis, *rest = walk(prepared, taus, n_jobs)
+        change(basis)
+        return basis, *rest
+
+    monkeypatch.setattr(fit, "_walk", spoiled)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "splines", "weighted", "integer_ties", "far_columns"])
+@pytest.mark.parametrize("n", [200, 1_500])
+def test_another_vertex_is_refused(kind: str, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = problems.make(kind, n, 8, 0)
+    best = fit_quantiles(problem.design, problem.response, TAUS, problem.weights)
+    residual = problem.response - problem.design @ best.coef[1]
+    used = np.ones(n, bool) if problem.weights is None else problem.weights > 0
+    far = int(np.argmax(np.where(used, np.abs(residual), -1.0)[used]))
+
+    def exchange(basis: IntArray) -> None:
+        basis[1, 3] = far
+
+    _spoil(monkeypatch, exchange)
+    with pytest.raises(ConvergenceError, match=r"1 of 4 quantiles .* tau = 0\.25, relative gap .* <= 1e-09"):
+        fit_quantiles(problem.design, problem.response, TAUS, problem.weights)
+
+
+def test_the_neighbours_vertex_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optimal at tau = 0.5, but not at tau = 0.25: only the dual point can tell."""
+    problem = problems.make("gaussian", 400, 6, 1)
+
+    def copy(basis: IntArray) -> None:
+        basis[1] = basis[2]
+
+    _spoil(monkeypatch, copy)
+    with pytest.raises(ConvergenceError, match=r"1 of 4 .* tau = 0\.25"):
+        fit_quantiles(problem.design, problem.response, TAUS)
+
+
+def test_a_singular_basis_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = problems.make("gaussian", 400, 6, 1)
+
+    def repeat(basis: IntArray) -> None:
+        basis[3, 1] = basis[3, 0]
+
+    _spoil(monkeypatch, repeat)
+    with pytest.raises(ConvergenceError, match=r"tau = 0\.9, relative gap (inf|nan)"):
+        fit_quantiles(problem.design, problem.response, TAUS)
+
+
+def test_the_twin_refuses_them_too() -> None:
+    problem = problems.make("gaussian", 400, 6, 1)
+    best = fit_quantiles(problem.design, problem.response, TAUS)
+    for k, tau in enumerate(TAUS):
+        for j in range(len(TAUS)):
+            proof = naive.prove(problem.design, problem.response, tau, best.coef[j], zero=problem.zero)
+            assert (proof.infeasible < 1e-12) == (j == k)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "weighted", "far_weights", "heavy_tails", "badly_scaled"])
+def test_duals_are_those_of_the_definition(kind: str) -> None:
+    """Without ties the dual point is determined: sum over all rows of d x = 0."""
+    problem = problems.make(kind, 1_000, 7, 2)
+    design, response, _ = problem
+    process = fit_quantiles(*problem[:2], TAUS, problem.weights)
+    weights = np.ones(response.size) if problem.weights is None else problem.weights
+    for tau, coef, rows, dual in zip(TAUS, process.coef, process.basis, process.dual, strict=True):
+        others = np.setdiff1d(np.arange(response.size), rows)
+        below = (response - design @ coef)[others] < 0
+        gradient = (weights[others] * (tau - below)) @ design[others]
+        scale = np.abs(design).max(axis=0)
+        expected = np.linalg.solve((design[rows] / scale).T, -gradient / scale) / weights[rows]
+        np.testing.assert_allclose(dual, expected, rtol=SAME_DUAL, atol=SAME_DUAL)
+
+
+def _stall(monkeypatch: pytest.MonkeyPatch, position: int, times: int) -> list[int]:
+    """Let the solver report that it stalled at one tau, the first `times` times."""
+    solve: Any = process.solve_path
+    calls: list[int] = []
+
+    def stalling(*arguments: object) -> None:
+        solve(*arguments)
+        order, status = cast(IntArray, arguments[4]), cast(IntArray, arguments[-1])
+        if position in order and len(calls) < times:
+            calls.append(position)
+            status[position] = STALLED
+
+    monkeypatch.setattr(process, "solve_path", stalling)
+    return calls
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "splines"])
+def test_a_stalled_search_falls_back_on_all_rows(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = problems.make(kind, 1_500, 8, 0)
+    before = fit_quantiles(problem.design, problem.response, TAUS)
+    assert before.status == ("certified",) * 4
+    calls = _stall(monkeypatch, position=1, times=1)
+    after = fit_quantiles(problem.design, problem.response, TAUS)
+    assert calls == [1]
+    assert after.status == ("certified", "fallback", "certified", "certified")
+    np.testing.assert_array_equal(after.coef, before.coef)
+    assert after.relative_gap.max() <= 1e-9
+
+
+def test_a_search_that_fails_twice_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = problems.make("gaussian", 1_500, 8, 0)
+    _stall(monkeypatch, position=3, times=2)
+    with pytest.raises(ConvergenceError, match=r"1 of 4 quantiles"):
+        fit_quantiles(problem.design, problem.response, TAUS)
+
+
+def test_more_ties_than_foreseen() -> None:
+    """Thousands of rows on each hyperplane: their sides are part of the proof."""
+    rng = np.random.default_rng(0)
+    prior: FloatArray = rng.integers(0, 5, 3_000).astype(float)
+    design = np.column_stack([np.ones(3_000), prior, rng.standard_normal(3_000) < 1.5])
+    response = np.where(rng.random(3_000) < 0.8, 10.0 * prior, rng.integers(-30, 80, 3_000))
+    process = fit_quantiles(design, response)
+    on = (response[:, None] == design @ process.coef.T).sum(axis=0)
+    assert on.max() > 2_000
+    assert process.relative_gap.max() <= 1e-9
+    for k in (0, 25, 50, 99):
+        proof = naive.prove(design, response, process.taus[k], process.coef[k], zero=1e-9)
+        assert proof.infeasible < 1e-12
+        assert proof.gap <= 1e-9 * proof.primal
