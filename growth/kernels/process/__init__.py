@@ -24,10 +24,10 @@ Most rows are nowhere near the hyperplane and their sign is known. Per tau:
    does not settle are checked one by one, and offenders join the band.
 
 Pivoting works on responses perturbed by a tiny, fixed amount per row, so that no two rows tie; at its optimum
-the true responses return and pivoting goes on if anything changed. Tau is lowered by a relative 2^-40, so
-that where several b are optimal the one is taken that is the limit from lower taus. Signs are discrete state:
-they are never read off a residual that is zero up to rounding. Optimality is decided by dual feasibility
-alone. Screening and Newton steps may use reassociated sums (they choose the path, not the result).
+the true responses return and pivoting goes on if anything changed. Where several b are optimal (a dual value
+on the edge of its box) the one is taken that is the limit from lower taus. Signs are discrete state: they are
+never read off a residual that is zero up to rounding. Optimality is decided by dual feasibility alone.
+Screening and Newton steps may use reassociated sums (they choose the path, not the result).
 
 References
 ----------

@@ -25,7 +25,7 @@ from growth.kernels.process.data import (
     State,
     Work,
 )
-from growth.kernels.process.vertex import crash, descend, select, vertex_coef
+from growth.kernels.process.vertex import add_line, crash, descend, select, vertex_coef
 
 
 @search
@@ -207,15 +207,9 @@ def _core_first(work: Work, m: int, width: float) -> int:
 
 
 @inner
-def _add_line(work: Work, t: int, f: float, sum_out: FloatArray) -> None:
-    for a in range(sum_out.shape[0]):
-        sum_out[a] += f * work.lines[t, a]
-
-
-@inner
 def _wake(work: Work, t: int, core: int, frozen: float, tau: float, outside: FloatArray) -> None:
     """Move row t from the linear term, where it had the sign `frozen`, to the end of the core."""
-    _add_line(work, t, -work.w[t] * (tau if frozen > 0.0 else tau - 1.0), outside)
+    add_line(work, t, -work.w[t] * (tau if frozen > 0.0 else tau - 1.0), outside)
     work.sign[t] = -1.0 if work.r[t] < 0.0 else 1.0
     _swap(work, t, core)
 
@@ -235,7 +229,7 @@ def _solve_band(
     everything: bool,
     counters: IntArray,
 ) -> tuple[int, int]:
-    """Solve on the core of the band, then wake rows that turn out to be on another side: band, then all rows."""
+    """Solve on the core of the band; wake rows found on another side, first in the band, then outside."""
     p = coef.shape[0]
     n_screened = m
     core = m
@@ -249,7 +243,7 @@ def _solve_band(
             return STALLED, m
     for t in range(core, m):
         work.sign[t] = -1.0 if work.r[t] < 0.0 else 1.0
-        _add_line(work, t, work.w[t] * (tau if work.r[t] >= 0.0 else tau - 1.0), outside)
+        add_line(work, t, work.w[t] * (tau if work.r[t] >= 0.0 else tau - 1.0), outside)
     vertex_coef(work, work.moved, coef)
     residuals(work.band, work.moved, coef, 0, core, work.r)
     for t in range(core):
@@ -435,7 +429,7 @@ def solve_path(
     n_ties_out[0] = 0
     for s in range(order.shape[0]):
         k = order[s]
-        tau = taus[k] * (1.0 - 2.0**-40)
+        tau = taus[k]
         if not (cold and s == 0) and cholesky(state.curvature, work.factor):
             for a in range(p):
                 step[a] = (taus[k] - previous) * problem.total[a]

@@ -219,6 +219,135 @@ def _within_reach(
 
 
 @inner
+def _curves_along(state: State, work: Work) -> None:
+    """Recompute the curvature of the smoothed loss along every direction."""
+    p = work.basis.shape[0]
+    v = work.vec[6]
+    for j in range(p):
+        for a in range(p):
+            v[a] = dot(state.curvature[a], work.directions[j])
+        work.curve[j] = dot(v, work.directions[j])
+
+
+@inner
+def _price(
+    problem: Problem, work: Work, tau: float, gradient: FloatArray, ties: bool
+) -> tuple[int, float, bool]:
+    """Choose the basic row to leave: (position or -1, excess of its dual value, does its residual grow).
+
+    Among values outside their box the one with the largest predicted decrease. A value on the edge of its box
+    means that a whole edge of solutions is optimal; with `ties` such a row leaves if smaller taus want it to.
+    """
+    p = work.basis.shape[0]
+    leaving, best, excess, upward = -1, 0.0, 0.0, True
+    for j in range(p):
+        direction = work.directions[j]
+        d = -dot(direction, gradient)
+        w = work.w[work.basis[j]]
+        over, under = d - tau * w, (tau - 1.0) * w - d
+        e = max(over, under)
+        if e > -1e-7 * w:
+            rounding = 0.0
+            for a in range(p):
+                rounding += abs(direction[a]) * problem.total_abs[a]
+            tolerance = 1e-12 * w + 2e-15 * rounding
+            if e > tolerance:
+                score = e * e / max(work.curve[j], 1e-300)
+                if score > best:
+                    leaving, best, excess, upward = j, score, e, over > under
+            elif ties and best == 0.0 and e > -tolerance:
+                # d(dual) / d(tau) = w - direction'total; the edges of the box move by w
+                drift = dot(direction, problem.total)
+                if (over > under and drift > 1e-9 * rounding) or (over <= under and drift < -1e-9 * rounding):
+                    leaving, upward = j, over > under
+    return leaving, excess, upward
+
+
+@inner
+def _settle(
+    problem: Problem, state: State, work: Work, tau: float, outside: FloatArray, coef: FloatArray, m: int
+) -> bool:
+    """Recompute from the basis all that pivots update."""
+    if not _refactor(work):
+        return False
+    vertex_coef(work, work.y, coef)
+    residuals(work.band, work.y, coef, 0, m, work.r)
+    for j in range(coef.shape[0]):
+        work.r[work.basis[j]] = 0.0
+    for t in range(m):
+        if work.sign[t] * work.r[t] < -problem.tie:
+            work.sign[t] = -work.sign[t]
+    _gradient(work, tau, outside, m, work.vec[3])
+    _curves_along(state, work)
+    return True
+
+
+@inner
+def _entering(work: Work, excess: float, curve: float, m: int) -> tuple[int, float, int]:
+    """Long-step ratio test along ``work.z``: (row or -1, step length, number of rows passed on the way)."""
+    guess = 4.0 * excess / max(curve, 1e-300)
+    for attempt in range(2):
+        n = _within_reach(work.sign, work.r, work.z, m, guess if attempt == 0 else np.inf, work.pick)
+        available = 0.0
+        for s in range(n):
+            t = work.pick[s]
+            q = work.sign[t] * work.z[t]
+            work.step[s] = max(work.sign[t] * work.r[t], 0.0) / q
+            work.slope[s] = work.w[t] * q
+            available += work.slope[s]
+        if n > 0 and available >= excess:
+            passed = select(work.step, work.slope, work.pick, n, excess)
+            return work.pick[passed], work.step[passed], passed
+    return -1, 0.0, 0
+
+
+@inner
+def add_line(work: Work, t: int, f: float, sum_out: FloatArray) -> None:
+    """Add f times row t to a sum."""
+    for a in range(sum_out.shape[0]):
+        sum_out[a] += f * work.lines[t, a]
+
+
+@inner
+def _exchange(
+    state: State,
+    work: Work,
+    tau: float,
+    leaving: int,
+    entering: int,
+    upward: bool,
+    passed: int,
+    gradient: FloatArray,
+) -> None:
+    """Flip the rows passed, swap the basic row, and update gradient, directions and curvatures."""
+    p = work.basis.shape[0]
+    alpha, x, v = work.vec[4], work.vec[5], work.vec[6]
+    for s in range(passed):
+        t = work.pick[s]
+        add_line(work, t, -work.w[t] * work.sign[t], gradient)
+        work.sign[t] = -work.sign[t]
+    add_line(work, entering, -work.w[entering] * (tau if work.sign[entering] > 0.0 else tau - 1.0), gradient)
+    out = work.basis[leaving]
+    work.sign[out] = 1.0 if upward else -1.0
+    add_line(work, out, work.w[out] * (tau if upward else tau - 1.0), gradient)
+    for a in range(p):
+        x[a] = work.lines[entering, a]
+        v[a] = dot(state.curvature[a], work.directions[leaving])
+    for j in range(p):
+        alpha[j] = dot(work.directions[j], x)
+    own = work.curve[leaving]
+    for j in range(p):
+        if j != leaving:
+            ratio = alpha[j] / alpha[leaving]
+            work.curve[j] += ratio * (ratio * own - 2.0 * dot(v, work.directions[j]))
+    work.curve[leaving] = own / (alpha[leaving] * alpha[leaving])
+    _enter(work.directions, alpha, leaving)
+    work.basis[leaving] = entering
+    work.sign[entering] = 0.0
+    work.r[entering] = 0.0
+
+
+@inner
 def descend(
     problem: Problem,
     state: State,
@@ -231,118 +360,39 @@ def descend(
 ) -> tuple[int, int]:
     """Pivot from the basis in `work` to an optimal vertex of the band problem.
 
-    Returns (status, pivots). On OK, ``coef``, ``work.r`` and ``work.sign`` belong to the optimal vertex.
+    Returns (status, pivots). On OK, `coef`, ``work.r`` and ``work.sign`` belong to the optimal vertex.
     """
     p = coef.shape[0]
-    directions, basis, sign, r, z = work.directions, work.basis, work.sign, work.r, work.z
-    g, alpha, x, v = work.vec[3], work.vec[4], work.vec[5], work.vec[6]
+    gradient, move = work.vec[3], work.vec[5]
     pivots = 0
-    clean = False  # directions, coefficients, residuals and duals are recomputed since the last pivot
-    _gradient(work, tau, outside, m, g)
-    for j in range(p):
-        for a in range(p):
-            v[a] = dot(state.curvature[a], directions[j])
-        work.curve[j] = dot(v, directions[j])
+    on_edges = 0
+    settled = False
+    _gradient(work, tau, outside, m, gradient)
+    _curves_along(state, work)
     while True:
-        leaving = -1
-        best = 0.0
-        excess = 0.0
-        upward = True
-        for j in range(p):
-            d = -dot(directions[j], g)
-            w = work.w[basis[j]]
-            over, under = d - tau * w, (tau - 1.0) * w - d
-            e = max(over, under)
-            if e > 1e-13 * w:
-                rounding = 0.0
-                for a in range(p):
-                    rounding += abs(directions[j, a]) * problem.total_abs[a]
-                if e > 1e-12 * w + 2e-15 * rounding:
-                    score = e * e / max(work.curve[j], 1e-300)
-                    if score > best:
-                        best, leaving, excess, upward = score, j, e, over > under
+        leaving, excess, upward = _price(problem, work, tau, gradient, settled and on_edges < 5 * p + 50)
         if leaving < 0:
-            if clean:
+            if settled:
                 return OK, pivots
-            if not _refactor(work):
+            if not _settle(problem, state, work, tau, outside, coef, m):
                 return STALLED, pivots
-            vertex_coef(work, work.y, coef)
-            residuals(work.band, work.y, coef, 0, m, r)
-            for j in range(p):
-                r[basis[j]] = 0.0
-            for t in range(m):
-                if sign[t] * r[t] < -problem.tie:
-                    sign[t] = -sign[t]
-            _gradient(work, tau, outside, m, g)
-            for j in range(p):
-                for a in range(p):
-                    v[a] = dot(state.curvature[a], directions[j])
-                work.curve[j] = dot(v, directions[j])
-            clean = True
+            settled = True
             continue
         if pivots >= budget:
             return STALLED, pivots
-        pivots += 1
-        clean = False
-        toward = -1.0 if upward else 1.0  # the coefficients move by t * toward * direction
         for a in range(p):
-            x[a] = toward * directions[leaving, a]
-        products(work.band, x, 0, m, z)
-        guess = 4.0 * excess / max(work.curve[leaving], 1e-300)
-        entering = -1
-        length = 0.0
-        crossed = 0
-        for attempt in range(2):
-            n = _within_reach(sign, r, z, m, guess if attempt == 0 else np.inf, work.pick)
-            available = 0.0
-            for s in range(n):
-                t = work.pick[s]
-                q = sign[t] * z[t]
-                work.step[s] = max(sign[t] * r[t], 0.0) / q
-                work.slope[s] = work.w[t] * q
-                available += work.slope[s]
-            if available >= excess:
-                crossed = select(work.step, work.slope, work.pick, n, excess)
-                entering = work.pick[crossed]
-                length = work.step[crossed]
-                break
+            move[a] = -work.directions[leaving, a] if upward else work.directions[leaving, a]
+        products(work.band, move, 0, m, work.z)
+        entering, length, passed = _entering(work, excess, work.curve[leaving], m)
         if entering < 0:
-            return (
-                STALLED,
-                pivots,
-            )  # the band is too narrow: without the outside rows this direction is unbounded
-        for s in range(crossed):
-            t = work.pick[s]
-            f = -work.w[t] * sign[t]
-            for a in range(p):
-                g[a] += f * work.lines[t, a]
-            sign[t] = -sign[t]
-        f = -work.w[entering] * (tau if sign[entering] > 0.0 else tau - 1.0)
-        for a in range(p):
-            g[a] += f * work.lines[entering, a]
-        out = basis[leaving]
-        sign[out] = 1.0 if upward else -1.0
-        f = work.w[out] * (tau if upward else tau - 1.0)
-        for a in range(p):
-            g[a] += f * work.lines[out, a]
+            # Without the outside rows this direction is unbounded: the band is too narrow. Along an edge of
+            # solutions there is nothing to gain.
+            return (OK if excess == 0.0 else STALLED), pivots
+        pivots += 1
+        on_edges += excess == 0.0
+        settled = False
         for t in range(m):
-            r[t] -= length * z[t]
+            work.r[t] -= length * work.z[t]
         for a in range(p):
-            coef[a] += length * x[a]
-        # exchange the rows and update the predicted curvature along each direction
-        for a in range(p):
-            x[a] = work.lines[entering, a]
-            v[a] = dot(state.curvature[a], directions[leaving])
-        for j in range(p):
-            alpha[j] = dot(directions[j], x)
-        ratio_scale = 1.0 / alpha[leaving]
-        own = work.curve[leaving]
-        for j in range(p):
-            if j != leaving:
-                ratio = alpha[j] * ratio_scale
-                work.curve[j] += ratio * (ratio * own - 2.0 * dot(v, directions[j]))
-        work.curve[leaving] = own * ratio_scale * ratio_scale
-        _enter(directions, alpha, leaving)
-        basis[leaving] = entering
-        sign[entering] = 0.0
-        r[entering] = 0.0
+            coef[a] += length * move[a]
+        _exchange(state, work, tau, leaving, entering, upward, passed, gradient)
