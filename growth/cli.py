@@ -86,9 +86,11 @@ def demo(
     """Simulate a city of schools and compute its growth percentiles, with a report to look at."""
     with _answerable():
         from growth.panel import simulate_table
+        from growth.report.extras import require_extra
         from growth.spec import GrowthSpec
         from growth.store import check_free
 
+        require_extra()
         check_free(out, overwrite=True)
         typer.echo(f"Simulating about {students:,} tested students in {schools:,} schools ...", err=True)
         city = simulate_table(students, schools, years=1)
@@ -135,12 +137,11 @@ def run(
     """Compute growth percentiles and levels of a table, and write a run folder."""
     choices = _specification(spec)
     with _answerable():
+        from growth.report.extras import require_extra
         from growth.store import check_free, load_run
 
         check_free(out, overwrite=overwrite)
         if report:
-            from growth.report.extras import require_extra
-
             require_extra()
         base = load_run(norms_from) if norms_from is not None else None
         result = _compute(file, choices, n_jobs, base)

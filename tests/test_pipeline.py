@@ -256,6 +256,54 @@ class TestTruth:
         assert city_run.levels.filter(pl.col("reason").is_not_null())["level"].is_null().all()
 
 
+class TestParity:
+    """Integer growth percentiles of the R package SGP 2.2-0.0, table in to percentiles out."""
+
+    def test_on_synthetic_data(self, repository: Path) -> None:
+        own = repository / "fixtures" / "own"
+        spec = GrowthSpec.preset("sgp").replace({"columns.rename": {"score": "scale_score"}})
+        theirs = pl.read_parquet(own / "sgp_students.parquet")
+        theirs = theirs.filter(pl.col("cohort").str.contains(r"^[A-Z]+_2025_G\d+$"))
+        self._equal(growth.run(own / "students.csv", spec).students, theirs, order="sgp_order")
+
+    def test_on_the_packages_own_data(self, golden: Path) -> None:
+        knots = json.loads((golden / "knots_boundaries.json").read_text())["demo_state_knots_boundaries"]
+        fixed = {subject: _fixed_knots(table) for subject, table in knots.items()}
+        spec = GrowthSpec.preset("sgp").replace(
+            {"basis.fixed": fixed, "school.enrolled_only": True, "groups.race": "race_ethnicity"}
+        )
+        theirs = pl.read_parquet(golden / "pipeline_percentiles.parquet").select(
+            pl.col("COHORT").alias("cohort"), pl.col("ID").alias("student_id"), pl.col("SGP").alias("sgp")
+        )
+        result = growth.run(golden / "sgpdata_long.parquet", spec, n_jobs=-1)
+        students = result.students.with_columns(
+            pl.col("subject").replace({"MATHEMATICS": "MATH", "READING": "READ"})
+        )
+        given = students.filter(_cohort().is_in(theirs["cohort"].unique().to_list()))
+        self._equal(given, theirs)
+
+    @staticmethod
+    def _equal(students: pl.DataFrame, theirs: pl.DataFrame, order: str | None = None) -> None:
+        ours = students.filter(status="scored").select("student_id", "sgp", "n_priors", cohort=_cohort())
+        both = theirs.join(ours, on=["cohort", "student_id"], how="full", suffix="_ours")
+        assert both.height == theirs.height == ours.height > 4_000
+        assert both["sgp"].eq_missing(both["sgp_ours"]).all()
+        assert order is None or both[order].eq_missing(both["n_priors"]).all()
+
+
+def _cohort() -> pl.Expr:
+    return pl.format("{}_{}_G{}", "subject", "year", "grade")
+
+
+def _fixed_knots(table: dict[str, list[float]]) -> dict[str, dict[str, list[float]]]:
+    """Return grade -> knots and boundaries, from the package's ``knots_3``, ``boundaries_3``, ..."""
+    grades = [name.removeprefix("knots_") for name in table if name.startswith("knots_")]
+    return {
+        grade: {"knots": table[f"knots_{grade}"], "boundaries": table[f"boundaries_{grade}"]}
+        for grade in grades
+    }
+
+
 class TestFrozen:
     def test_own_norms_and_cuts_change_nothing(self, city_file: Path, city_run: GrowthRun) -> None:
         again = growth.run(city_file, "core", cuts=city_run.cuts, norms=city_run.norms)

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any, TypeAlias
 
 import joblib
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from growth.index import LevelCuts, level_cuts, level_table
 from growth.panel import Panel, StudentTable, build_panels, read_table
