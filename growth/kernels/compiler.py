@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 
 from numba import config, njit
 
-__all__ = ["inner", "kernel", "search"]
+__all__ = ["inlined", "inner", "kernel", "search"]
 
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 
@@ -36,6 +36,14 @@ def inner(function: _Kernel) -> _Kernel:
     It has no Python entry point, which takes long to compile for named tuples of arrays.
     """
     return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def inlined(function: _Kernel) -> _Kernel:
+    """Make a kernel part of its only caller before compilation.
+
+    LLVM optimises a kernel again with each of its callers; for a large one with one caller that is wasted time.
+    """
+    return _compiled(function, inline="always")
 
 
 def search(function: _Kernel) -> _Kernel:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.compiler import inner, kernel, search
+from growth.kernels.compiler import inlined, inner, kernel, search
 from growth.kernels.process.algebra import cholesky, cholesky_solve, dot, metric_norm
 from growth.kernels.process.band import gather, newton, residuals, weighted_sum
 from growth.kernels.process.data import (
@@ -214,7 +214,7 @@ def _wake(work: Work, t: int, core: int, frozen: float, tau: float, outside: Flo
     _swap(work, t, core)
 
 
-@inner
+@inlined
 def _solve_band(
     problem: Problem,
     state: State,
@@ -285,7 +285,7 @@ def _solve_band(
     return UNPROVEN, m
 
 
-@inner
+@inlined
 def _solve_tau(
     problem: Problem, state: State, work: Work, tau: float, target: int, cold: bool, counters: IntArray
 ) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.compiler import inner
+from growth.kernels.compiler import inlined, inner
 from growth.kernels.process.algebra import dot
 from growth.kernels.process.band import products, residuals, weighted_sum
 from growth.kernels.process.data import OK, STALLED, Problem, State, Work
@@ -229,7 +229,7 @@ def _curves_along(state: State, work: Work) -> None:
         work.curve[j] = dot(v, work.directions[j])
 
 
-@inner
+@inlined
 def _price(
     problem: Problem, work: Work, tau: float, gradient: FloatArray, ties: bool
 ) -> tuple[int, float, bool]:
@@ -263,7 +263,7 @@ def _price(
     return leaving, excess, upward
 
 
-@inner
+@inlined
 def _settle(
     problem: Problem, state: State, work: Work, tau: float, outside: FloatArray, coef: FloatArray, m: int
 ) -> bool:
@@ -282,7 +282,7 @@ def _settle(
     return True
 
 
-@inner
+@inlined
 def _entering(work: Work, excess: float, curve: float, m: int) -> tuple[int, float, int]:
     """Long-step ratio test along ``work.z``: (row or -1, step length, number of rows passed on the way)."""
     guess = 4.0 * excess / max(curve, 1e-300)
@@ -308,7 +308,7 @@ def add_line(work: Work, t: int, f: float, sum_out: FloatArray) -> None:
         sum_out[a] += f * work.lines[t, a]
 
 
-@inner
+@inlined
 def _exchange(
     state: State,
     work: Work,
