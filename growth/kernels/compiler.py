@@ -41,7 +41,7 @@ def inner(function: _Kernel) -> _Kernel:
 def inlined(function: _Kernel) -> _Kernel:
     """Make a kernel part of its only caller before compilation.
 
-    LLVM optimises a kernel again with each of its callers; for a large one with one caller that is wasted time.
+    LLVM optimises a kernel again with each of its callers: for a large one with one caller, wasted time.
     """
     return _compiled(function, inline="always")
 
