@@ -1,0 +1,373 @@
+"""Robust before fast: random problems of every awkward kind, all certified, none stalling.
+
+A problem is a size (n, p), a kind of design, a kind of response and a kind of weights, drawn with a seed of
+its own: `Case(n, p, number)` can be drawn again at any time. Run ``python -m benchmarks.robust [--quick]``; the
+exit code is 1 if a fit fails, a fit stalls, or 1 % of the quantiles or more needed the fallback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from benchmarks.problems import TAUS, Problem, draw
+from benchmarks.table import markdown
+from growth._types import FloatArray
+from growth.errors import GrowthError
+from growth.quantile import fit_quantiles
+
+STALL = 5.0
+"""Times the median of its size from which a problem counts as stalled."""
+MOMENT = 0.02
+"""CPU seconds below which the clock and the machine's other work decide, not the problem."""
+FALLBACKS = 0.01
+"""Share of quantiles that must not need the fallback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which sizes are run, and how many problems of each."""
+
+    sizes: tuple[tuple[int, int], ...]
+    each: int
+
+
+QUICK = Plan(((30, 2), (30, 8), (300, 8), (300, 15), (3_000, 8), (3_000, 22)), 10)
+FULL = Plan(
+    tuple(
+        (n, p)
+        for n, p in product((30, 100, 300, 1_000, 3_000, 10_000, 30_000), (2, 8, 15, 22, 30))
+        if 3 * p <= n
+    ),
+    36,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One random problem."""
+
+    n: int
+    p: int
+    number: int
+
+    @property
+    def design_kind(self) -> str:
+        """Kinds take turns; splines need at least one prior."""
+        kinds = list(DESIGNS) if self.p >= 8 else [kind for kind in DESIGNS if "spline" not in kind]
+        return kinds[self.number % len(kinds)]
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Return the generator of this problem."""
+        return np.random.default_rng([20260715, self.n, self.p, self.number])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """The data of one case."""
+
+    design: FloatArray
+    response: FloatArray
+    weights: FloatArray | None
+    blocks: list[slice]
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one case."""
+
+    case: Case
+    kind: str
+    seconds: float = float("nan")
+    gap: float = float("nan")
+    fallbacks: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of all cases."""
+
+    outcomes: tuple[Outcome, ...]
+    medians: dict[tuple[int, int], float]
+
+    @property
+    def failures(self) -> list[Outcome]:
+        """Cases without a certified solution for every quantile."""
+        return [outcome for outcome in self.outcomes if outcome.error]
+
+    @property
+    def stalls(self) -> list[Outcome]:
+        """Cases that took far longer than others of their size."""
+        return [outcome for outcome in self.outcomes if _stalled(outcome, self.medians)]
+
+    @property
+    def fallback_share(self) -> float:
+        """Share of quantiles that needed the plain simplex on all rows."""
+        return sum(outcome.fallbacks for outcome in self.outcomes) / (TAUS.size * len(self.outcomes))
+
+    @property
+    def passed(self) -> bool:
+        """Whether all promises were kept."""
+        return not self.failures and not self.stalls and self.fallback_share < FALLBACKS
+
+    def summary(self) -> dict[str, object]:
+        """Return the numbers that matter, for JSON."""
+        return {
+            "problems": len(self.outcomes),
+            "failures": [_describe(outcome) + ": " + outcome.error for outcome in self.failures],
+            "stalls": [_describe(outcome) for outcome in self.stalls],
+            "fallback_share": self.fallback_share,
+            "largest_gap": max((o.gap for o in self.outcomes if not o.error), default=float("nan")),
+            "passed": self.passed,
+        }
+
+
+def run(plan: Plan, progress: Callable[[Outcome], None] = lambda outcome: None) -> Result:
+    """Fit all problems of a plan."""
+    for p in (3, 40):  # compile everything first: small and large problems, with and without weights
+        _attempt(Case(1_000, p, 0))
+    outcomes = []
+    for (n, p), number in product(plan.sizes, range(plan.each)):
+        outcomes.append(_attempt(Case(n, p, number)))
+        progress(outcomes[-1])
+    medians = {
+        size: median(
+            [o.seconds for o in outcomes if (o.case.n, o.case.p) == size and not o.error] or [float("nan")]
+        )
+        for size in plan.sizes
+    }
+    return Result(tuple(_second_chance(outcome, medians) for outcome in outcomes), medians)
+
+
+def draw_case(case: Case) -> Drawn:
+    """Draw the data of a case."""
+    rng = case.rng
+    name = case.design_kind
+    design, blocks = DESIGNS[name](rng, case.n, case.p)
+    response_kind, response = _response(rng, design)
+    weight_kind, weights = _weights(rng, case.n)
+    if name == "duplicated rows":
+        rows = rng.integers(0, max(1, case.n // 4), case.n)
+        design, response = design[rows], response[rows]
+    return Drawn(design, response, weights, blocks, f"{name}, {response_kind}, {weight_kind}")
+
+
+def report(result: Result) -> str:
+    """Render the table of sizes, then what went wrong."""
+    body = []
+    for n, p in result.medians:
+        some = [o for o in result.outcomes if (o.case.n, o.case.p) == (n, p)]
+        good = [o for o in some if not o.error]
+        slowest = max((o.seconds for o in good), default=float("nan"))
+        body.append(
+            [
+                f"{n:,}",
+                str(p),
+                str(len(some)),
+                str(len(good)),
+                f"{max((o.gap for o in good), default=float('nan')):.0e}",
+                str(sum(o.fallbacks for o in some)),
+                f"{1e3 * result.medians[n, p]:.3g}",
+                f"{1e3 * slowest:.3g}",
+                f"{slowest / result.medians[n, p]:.1f}",
+            ]
+        )
+    header = [
+        "n",
+        "p",
+        "problems",
+        "certified",
+        "largest gap",
+        "fallbacks (of 100 taus each)",
+        "median ms",
+        "slowest ms",
+        "slowest / median",
+    ]
+    lines = [
+        f"{len(result.outcomes):,} problems of 100 quantiles: {len(result.failures)} not certified, "
+        f"{len(result.stalls)} stalled (over {STALL:g} x the median of their size), "
+        f"{result.fallback_share:.3%} fallbacks. {'Passed' if result.passed else 'FAILED'}.",
+        markdown(header, body),
+    ]
+    lines += [f"Not certified: {_describe(o)}: {o.error}" for o in result.failures]
+    lines += [f"Stalled: {_describe(o)}: {1e3 * o.seconds:.0f} ms" for o in result.stalls]
+    return "\n\n".join(lines)
+
+
+# --- designs: (rng, n, p) -> (design, column blocks) ----------------------------------------------------
+
+
+def _columns(rng: np.random.Generator, n: int, p: int) -> FloatArray:
+    return np.column_stack([np.ones(n), rng.standard_normal((n, p - 1))])
+
+
+def _gaussian(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
+    return _columns(rng, n, p), []
+
+
+def _integers(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
+    return np.rint(2 * _columns(rng, n, p)) / 2, []
+
+
+def _flags(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
+    return np.column_stack([np.ones(n), rng.random((n, p - 1)) < rng.uniform(0.02, 0.6, p - 1)]) * 1.0, []
+
+
+def _badly_scaled(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
+    return _columns(rng, n, p) * 10.0 ** rng.uniform(-6, 6, p), []
+
+
+def _dependent(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
+    design = _columns(rng, n, p)
+    design[:, -1] = design[:, : p - 1] @ rng.integers(-2, 3, p - 1)
+    return design, []
+
+
+def _nearly_dependent(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
+    design = _columns(rng, n, p)
+    design[:, -1] = design[:, 0] + 10.0 ** rng.uniform(-6, -2) * design[:, -1]
+    return design, []
+
+
+def _heavy_tails(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
+    return _columns(rng, n, p) ** 3, []
+
+
+def _splines(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
+    return _spline_design(rng, n, p, integer=True)
+
+
+def _smooth_splines(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
+    return _spline_design(rng, n, p, integer=False)
+
+
+def _spline_flags(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
+    return _spline_design(rng, n, p, integer=True, flags=min(8, p - 8) or 1)
+
+
+def _simex_splines(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
+    return _spline_design(
+        rng, n, p, integer=bool(rng.integers(2)), lam=float(rng.choice([0.5, 1.0, 1.5, 2.0]))
+    )
+
+
+def _spline_design(
+    rng: np.random.Generator, n: int, p: int, *, integer: bool, flags: int = 0, lam: float = 0.0
+) -> tuple[FloatArray, list[slice]]:
+    """Build about p columns: as many priors as fit, flags, measurement error of `lam` times its variance."""
+    priors = max(1, (p - 1 - flags) // 7)
+    cohort = draw(Problem(n, priors, flags, integer, int(rng.integers(2**31))))
+    return (cohort.perturbed(lam, rng) if lam else cohort.design), cohort.blocks
+
+
+DESIGNS: dict[str, Callable[[np.random.Generator, int, int], tuple[FloatArray, list[slice]]]] = {
+    "gaussian": _gaussian,
+    "integers": _integers,
+    "flags": _flags,
+    "badly scaled": _badly_scaled,
+    "dependent columns": _dependent,
+    "nearly dependent columns": _nearly_dependent,
+    "heavy tails": _heavy_tails,
+    "duplicated rows": _gaussian,
+    "splines": _splines,
+    "smooth splines": _smooth_splines,
+    "splines and flags": _spline_flags,
+    "simex splines": _simex_splines,
+}
+
+
+def _response(rng: np.random.Generator, design: FloatArray) -> tuple[str, FloatArray]:
+    """Add errors of some kind to a linear signal, then round or censor."""
+    n, p = design.shape
+    signal = design @ (rng.standard_normal(p) / np.maximum(np.abs(design).max(axis=0), 1e-300))
+    error_kind = str(rng.choice(["normal", "t3", "spread"]))
+    error = {
+        "normal": lambda: rng.standard_normal(n),
+        "t3": lambda: rng.standard_t(3, n),
+        "spread": lambda: (0.5 + np.abs(signal)) * rng.standard_normal(n),
+    }[error_kind]()
+    score = 2500.0 + 80.0 * signal + 60.0 * error
+    kind = str(rng.choice(["exact", "whole", "twenties", "floored", "equal"], p=[0.4, 0.3, 0.15, 0.1, 0.05]))
+    shaped = {
+        "exact": lambda: score,
+        "whole": lambda: np.rint(score),
+        "twenties": lambda: 20.0 * np.rint(score / 20.0),
+        "floored": lambda: np.maximum(np.rint(score), np.rint(np.quantile(score, 0.4))),
+        "equal": lambda: np.full(n, 2500.0),
+    }[kind]()
+    return f"{error_kind} {kind}", shaped
+
+
+def _weights(rng: np.random.Generator, n: int) -> tuple[str, FloatArray | None]:
+    kind = str(rng.choice(["no weights", "counts", "real weights"], p=[0.6, 0.2, 0.2]))
+    if kind == "no weights":
+        return kind, None
+    weights = rng.integers(0, 4, n) * 1.0 if kind == "counts" else rng.exponential(1.0, n)
+    weights[0] = 1.0
+    return kind, weights
+
+
+# --- running --------------------------------------------------------------------------------------------
+
+
+def _attempt(case: Case) -> Outcome:
+    drawn = draw_case(case)
+    start = time.process_time()
+    try:
+        process = fit_quantiles(drawn.design, drawn.response, TAUS, drawn.weights, blocks=drawn.blocks)
+    except (GrowthError, ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
+        return Outcome(case, drawn.kind, error=f"{type(error).__name__}: {str(error)[:160]}")
+    seconds = time.process_time() - start
+    fallbacks = sum(status != "certified" for status in process.status)
+    return Outcome(case, drawn.kind, seconds, float(process.relative_gap.max()), fallbacks)
+
+
+def _stalled(outcome: Outcome, medians: dict[tuple[int, int], float]) -> bool:
+    usual = medians[outcome.case.n, outcome.case.p]
+    return not outcome.error and outcome.seconds > max(MOMENT, STALL * usual)
+
+
+def _second_chance(outcome: Outcome, medians: dict[tuple[int, int], float]) -> Outcome:
+    """Time a slow case again: a stall of the problem stays, one of the machine does not."""
+    for _ in range(3):
+        if not _stalled(outcome, medians):
+            return outcome
+        outcome = min(outcome, _attempt(outcome.case), key=lambda o: o.seconds)
+    return outcome
+
+
+def _describe(outcome: Outcome) -> str:
+    case = outcome.case
+    return f"Case({case.n}, {case.p}, {case.number}) [{outcome.kind}]"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.robust", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="60 problems instead of over 1,000")
+    parser.add_argument("--each", type=int, help="problems per size")
+    parser.add_argument("--json", type=Path, help="file to write the summary to")
+    options = parser.parse_args(arguments)
+    plan = QUICK if options.quick else FULL
+    if options.each:
+        plan = Plan(plan.sizes, options.each)
+    result = run(plan)
+    print(report(result))
+    if options.json:
+        options.json.write_text(json.dumps(result.summary(), indent=1) + "\n")
+    return int(not result.passed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
