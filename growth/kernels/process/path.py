@@ -82,7 +82,7 @@ def _screen(
             if words[j] != 0:
                 for i in range(8 * j, 8 * j + 8):
                     listed_out[count] = start + i
-                    count += flag[i]
+                    count += flag[i] != 0  # not the byte itself: uncompiled it would overflow
     return count
 
 
