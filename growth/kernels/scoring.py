@@ -42,6 +42,32 @@ def _insertion_sort(q: FloatArray) -> None:
 
 
 @kernel
+def _row_curves(
+    row: FloatArray,
+    turned: FloatArray,
+    rearrange: bool,
+    scale: float,
+    low: float,
+    high: float,
+    q_out: FloatArray,
+) -> int:
+    """Write one row's curves: clipped, sorted, rounded. Returns the number of neighbours that crossed."""
+    m = q_out.shape[0]
+    _curves(row, turned, q_out)
+    crossings = 0
+    for k in range(1, m):
+        crossings += q_out[k] < q_out[k - 1]
+    for k in range(m):
+        q_out[k] = min(max(q_out[k], low), high)
+    if rearrange and crossings > 0:
+        _insertion_sort(q_out)
+    if scale > 0.0:
+        for k in range(m):
+            q_out[k] = np.rint(q_out[k] * scale) / scale
+    return crossings
+
+
+@kernel
 def curve_values(
     design: FloatArray,
     turned: FloatArray,
@@ -55,22 +81,9 @@ def curve_values(
 
     A scale of 0 means not rounded. Returns the number of neighbouring pairs that crossed before sorting.
     """
-    n, m = curves_out.shape
     crossings = 0
-    for i in range(n):
-        q = curves_out[i]
-        _curves(design[i], turned, q)
-        here = 0
-        for k in range(1, m):
-            here += q[k] < q[k - 1]
-        crossings += here
-        for k in range(m):
-            q[k] = min(max(q[k], low), high)
-        if rearrange and here > 0:
-            _insertion_sort(q)
-        if scale > 0.0:
-            for k in range(m):
-                q[k] = np.rint(q[k] * scale) / scale
+    for i in range(curves_out.shape[0]):
+        crossings += _row_curves(design[i], turned, rearrange, scale, low, high, curves_out[i])
     return crossings
 
 
@@ -128,18 +141,7 @@ def place(
     lean = min(max(lean, 0.0), 1.0)
     crossings = 0
     for i in range(n):
-        _curves(design[i], turned, q)
-        here = 0
-        for k in range(1, m):
-            here += q[k] < q[k - 1]
-        crossings += here
-        for k in range(m):
-            q[k] = min(max(q[k], low), high)
-        if rearrange and here > 0:
-            _insertion_sort(q)
-        if scale > 0.0:
-            for k in range(m):
-                q[k] = np.rint(q[k] * scale) / scale
+        crossings += _row_curves(design[i], turned, rearrange, scale, low, high, q)
         y = response[i]
         below, upto = 0, 0
         under, over = -np.inf, np.inf

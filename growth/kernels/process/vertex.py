@@ -45,14 +45,39 @@ def _sort_pairs(key: FloatArray, value: IntArray, n: int) -> None:
 
 
 @inner
-def crash(work: Work, m: int, width: float) -> bool:
-    """Choose a basis among the rows nearest to zero; Gauss-Jordan elimination fills ``directions``."""
+def _no_basis(work: Work) -> None:
+    """Start elimination: no basic rows, unit directions."""
     p = work.basis.shape[0]
-    directions, alpha, x = work.directions, work.vec[0], work.vec[1]
     for a in range(p):
         work.basis[a] = -1
         for b in range(p):
-            directions[a, b] = 1.0 if a == b else 0.0
+            work.directions[a, b] = 1.0 if a == b else 0.0
+
+
+@inner
+def _add_to_basis(work: Work, t: int, tolerance: float) -> bool:
+    """Let row t take the free slot where it weighs most, if it weighs more than `tolerance`."""
+    p = work.basis.shape[0]
+    alpha = work.vec[0]
+    largest = 0.0
+    slot = -1
+    for j in range(p):
+        alpha[j] = dot(work.directions[j], work.lines[t])
+        if work.basis[j] < 0 and abs(alpha[j]) > largest:
+            largest = abs(alpha[j])
+            slot = j
+    if slot < 0 or not largest > tolerance:
+        return False
+    _enter(work.directions, alpha, slot)
+    work.basis[slot] = t
+    return True
+
+
+@inner
+def crash(work: Work, m: int, width: float) -> bool:
+    """Choose a basis among the rows nearest to zero; Gauss-Jordan elimination fills ``directions``."""
+    p = work.basis.shape[0]
+    _no_basis(work)
     found = 0
     low = -1.0
     high = width * min(1.0, 3.0 * p / m)
@@ -67,22 +92,9 @@ def crash(work: Work, m: int, width: float) -> bool:
                 n += 1
         _sort_pairs(work.slope, work.pick, n)
         for s in range(n):
-            t = work.pick[s]
-            for a in range(p):
-                x[a] = work.lines[t, a]
-            largest = 0.0
-            slot = -1
-            for j in range(p):
-                alpha[j] = dot(directions[j], x)
-                if work.basis[j] < 0 and abs(alpha[j]) > largest:
-                    largest = abs(alpha[j])
-                    slot = j
-            if slot >= 0 and largest > tolerance:
-                _enter(directions, alpha, slot)
-                work.basis[slot] = t
-                found += 1
-                if found == p:
-                    return True
+            found += _add_to_basis(work, work.pick[s], tolerance)
+            if found == p:
+                return True
         if high < np.inf:
             low = high
             high = high * 4.0 if high < width else np.inf
@@ -96,30 +108,14 @@ def crash(work: Work, m: int, width: float) -> bool:
 
 @inner
 def _refactor(work: Work) -> bool:
-    """Recompute ``directions`` from the basis by Gauss-Jordan elimination with full slot choice."""
+    """Recompute ``directions`` from the basis; False if it is singular."""
     p = work.basis.shape[0]
-    directions, alpha, x = work.directions, work.vec[0], work.vec[1]
-    old = work.pick
     for a in range(p):
-        old[a] = work.basis[a]
-        work.basis[a] = -1
-        for b in range(p):
-            directions[a, b] = 1.0 if a == b else 0.0
-    for s in range(p):
-        t = old[s]
-        for a in range(p):
-            x[a] = work.lines[t, a]
-        largest = 0.0
-        slot = -1
-        for j in range(p):
-            alpha[j] = dot(directions[j], x)
-            if work.basis[j] < 0 and abs(alpha[j]) > largest:
-                largest = abs(alpha[j])
-                slot = j
-        if slot < 0 or not largest > 1e-12:
+        work.pick[a] = work.basis[a]
+    _no_basis(work)
+    for s in range(p):  # noqa: SIM110 (kernels know no generators)
+        if not _add_to_basis(work, work.pick[s], 1e-12):
             return False
-        _enter(directions, alpha, slot)
-        work.basis[slot] = t
     return True
 
 
