@@ -7,6 +7,7 @@ import pstats
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -133,8 +134,8 @@ def cores(problem: Problem, cohorts: int) -> Section:
     equal = all(np.array_equal(a.coef, b.coef) for a, b in zip(results[1], results[2], strict=True))
     one_cohort = {j: _fit(drawn[0], j).coef for j in (1, 2)}
     equal = equal and np.array_equal(one_cohort[1], one_cohort[2])
-    wall = {j: _median_wall(lambda j=j: many(j)) for j in (1, 2)}
-    inside = {j: _median_wall(lambda j=j: _fit(drawn[0], j)) for j in (1, 2)}
+    wall = {j: _median_wall(partial(many, j)) for j in (1, 2)}
+    inside = {j: _median_wall(partial(_fit, drawn[0], j)) for j in (1, 2)}
     numbers = {
         "cohorts": wall[1] / wall[2],
         "within": inside[1] / inside[2],

@@ -95,7 +95,8 @@ def sklearn(data: Data, taus: FloatArray, budget: float) -> Run:
 
     def solve(tau: float) -> FloatArray:
         model = QuantileRegressor(quantile=tau, alpha=0.0, fit_intercept=False, solver="highs")
-        return model.fit(data.design, data.response).coef_
+        coef: FloatArray = model.fit(data.design, data.response).coef_
+        return coef
 
     return one_by_one(solve, taus, budget)
 

@@ -1,8 +1,8 @@
 """Robust before fast: random problems of every awkward kind, all certified, none stalling.
 
 A problem is a size (n, p), a kind of design, a kind of response and a kind of weights, drawn with a seed of
-its own: `Case(n, p, number)` can be drawn again at any time. Run ``python -m benchmarks.robust [--quick]``; the
-exit code is 1 if a fit fails, a fit stalls, or 1 % of the quantiles or more needed the fallback.
+its own: `Case(n, p, number)` can be drawn again at any time. Run ``python -m benchmarks.robust [--quick]``.
+The exit code is 1 if a fit fails, a fit stalls, or 1 % of the quantiles or more needed the fallback.
 """
 
 from __future__ import annotations
@@ -291,29 +291,29 @@ def _response(rng: np.random.Generator, design: FloatArray) -> tuple[str, FloatA
     """Add errors of some kind to a linear signal, then round or censor."""
     n, p = design.shape
     signal = design @ (rng.standard_normal(p) / np.maximum(np.abs(design).max(axis=0), 1e-300))
-    error_kind = str(rng.choice(["normal", "t3", "spread"]))
-    error = {
+    errors: dict[str, Callable[[], FloatArray]] = {
         "normal": lambda: rng.standard_normal(n),
         "t3": lambda: rng.standard_t(3, n),
         "spread": lambda: (0.5 + np.abs(signal)) * rng.standard_normal(n),
-    }[error_kind]()
-    score = 2500.0 + 80.0 * signal + 60.0 * error
-    kind = str(rng.choice(["exact", "whole", "twenties", "floored", "equal"], p=[0.4, 0.3, 0.15, 0.1, 0.05]))
-    shaped = {
+    }
+    error = str(rng.choice(list(errors)))
+    score = 2500.0 + 80.0 * signal + 60.0 * errors[error]()
+    shapes: dict[str, Callable[[], FloatArray]] = {
         "exact": lambda: score,
         "whole": lambda: np.rint(score),
         "twenties": lambda: 20.0 * np.rint(score / 20.0),
         "floored": lambda: np.maximum(np.rint(score), np.rint(np.quantile(score, 0.4))),
         "equal": lambda: np.full(n, 2500.0),
-    }[kind]()
-    return f"{error_kind} {kind}", shaped
+    }
+    shape = str(rng.choice(list(shapes), p=[0.4, 0.3, 0.15, 0.1, 0.05]))
+    return f"{error} {shape}", shapes[shape]()
 
 
 def _weights(rng: np.random.Generator, n: int) -> tuple[str, FloatArray | None]:
     kind = str(rng.choice(["no weights", "counts", "real weights"], p=[0.6, 0.2, 0.2]))
     if kind == "no weights":
         return kind, None
-    weights = rng.integers(0, 4, n) * 1.0 if kind == "counts" else rng.exponential(1.0, n)
+    weights: FloatArray = rng.exponential(1.0, n) if kind == "real weights" else rng.integers(0, 4, n) * 1.0
     weights[0] = 1.0
     return kind, weights
 
