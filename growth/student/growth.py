@@ -131,7 +131,7 @@ def percentile_cuts(
     SpecError
         If the process was not fitted on the 100-tau grid.
     """
-    if len(growth.process.taus) != 100:
+    if not _is_hundred(growth.process.taus):
         raise SpecError("Percentile cuts need the grid of 100 taus.")
     design = spline_design(panel.priors, growth.bases, panel.covariates)
     curves = growth.process.predict(design, rearrange=spec.quantiles.rearrange, digits=_digits(spec))
@@ -172,6 +172,11 @@ def _digits(spec: GrowthSpec) -> int | None:
     return None if digits == "none" else digits
 
 
+def _is_hundred(taus: FloatArray) -> bool:
+    """Tell whether curve number t lies at (t - 0.5) / 100, so that counting curves counts percentiles."""
+    return len(taus) == 100 and bool(np.allclose(taus, (np.arange(100) + 0.5) / 100, rtol=0.0, atol=1e-9))
+
+
 def _sgp(scores: Scores, taus: FloatArray, score: FloatArray, bounds: tuple[float, float] | None) -> IntArray:
     """Count curves below the score, on the scale 1-99.
 
@@ -181,6 +186,6 @@ def _sgp(scores: Scores, taus: FloatArray, score: FloatArray, bounds: tuple[floa
     below = scores.below
     if bounds is not None:
         below = np.where(score >= bounds[1], scores.upto, below)
-    if len(taus) != 100:
+    if not _is_hundred(taus):
         below = np.floor(100.0 * scores.percentile).astype(np.int64)
     return np.clip(below, 1, 99)
