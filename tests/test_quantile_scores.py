@@ -46,9 +46,9 @@ def test_curves_as_fitted(fitted: tuple[problems.Problem, QuantileProcess]) -> N
     problem, process = fitted
     got = process.predict(problem.design, rearrange=False)
     np.testing.assert_allclose(got, problem.design @ process.coef.T, rtol=SAME_SUM)
-    crossed = (np.diff(got, axis=1) < 0).mean()
-    assert 0.0 < crossed < 0.5
-    assert process.score(problem.design, problem.response).crossing_share == pytest.approx(crossed)
+    steps = np.diff(got, axis=1)  # curves that meet in a row are equal up to rounding
+    crossed = process.score(problem.design, problem.response).crossing_share
+    assert 0.0 < (steps < -1e-9).mean() <= crossed <= (steps < 1e-9).mean() < 0.5
 
 
 @pytest.mark.parametrize("bounds", [None, (2500.0, 2620.0)])
