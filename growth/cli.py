@@ -46,7 +46,7 @@ _SCHOOLS_SHOWN = 3
 _FILE_WIDTH = 100
 _MOST_SUBJECTS = 12
 """More means that the column is not the subject: its values could be anything and are not shown."""
-_TEXT_COLUMNS = ("Subject", "School", "Step", "Because", "Cohort", "Norm group")
+_TEXT_COLUMNS = ("Fact", "Value", "Subject", "School", "Step", "Because", "Cohort", "Norm group")
 
 SpecOption = Annotated[
     str, typer.Option("--spec", help="Preset (core, sgp) or TOML file.", metavar="PRESET|FILE")
@@ -228,26 +228,29 @@ def _save(result: GrowthRun, out: Path, *, overwrite: bool, report: bool) -> Non
 
 
 def _show_table(table: StudentTable, spec: GrowthSpec) -> None:
+    from growth.panel.columns import CANONICAL, category_columns, flag_columns
+
     frame = table.frame
-    facts = _table("What was read")
-    facts.show_header = False
-    facts.add_column()
-    facts.add_column()
-    years = frame["year"].unique().sort().to_list()
+    known = (*CANONICAL, *flag_columns(spec), *category_columns(spec))
+    used = [name for name in frame.columns if name in known and name != "year_label"]
+    other = [name for name in frame.columns if name not in known]
     subjects = frame["subject"].unique().sort().to_list()
-    grades = frame["grade"].unique().sort().to_list()
-    used = [*spec.peers.flags, *spec.peers.categories]
+    peers = [*spec.peers.flags, *spec.peers.categories]
     rows = {
         "Rows": f"{frame.height:,}",
         "Students": f"{frame['student_id'].n_unique():,}",
-        "Schools": f"{frame['school_id'].n_unique():,}",
+        "Schools": f"{frame['school_id'].drop_nulls().n_unique():,}",
         "Subjects": ", ".join(subjects) if len(subjects) <= _MOST_SUBJECTS else f"{len(subjects):,} (!)",
-        "Years": ", ".join(map(str, years)),
-        "Grades": ", ".join(map(str, grades)),
+        "Years": ", ".join(map(str, frame["year"].unique().sort())),
+        "Grades": ", ".join(map(str, frame["grade"].unique().sort())),
         "Missing scores": f"{frame['score'].null_count():,}",
-        "Compared by": ", ".join(["prior scores", *used]),
-        "Specification": f"{spec.name} ({spec.digest[:12]})",
+        "Columns used": ", ".join(used),
+        "Columns carried along": ", ".join(other) or "none",
+        "Students compared by": ", ".join(["prior scores", *peers]),
+        "Specification": f"{spec.name} (SHA-256 {spec.digest[:12]}...)",
     }
+    facts = _table("What was read", "Fact", "Value")
+    facts.show_header = False
     for name, value in rows.items():
         facts.add_row(name, value)
     _print(facts)
@@ -293,7 +296,8 @@ def _schools_table(result: GrowthRun) -> Table:
     keys = ["year", "subject", "group", "school_id"]
     shown = result.polars("schools").filter(group="All").drop_nulls("growth_percentile")
     rows = shown.join(result.polars("levels").select(*keys, "level"), on=keys, how="left")
-    columns = ("Mean percentile", "Growth percentile", "Band", "Level")
+    aggregate = result.spec.school.aggregate
+    columns = (f"{aggregate.capitalize()} percentile", "Growth percentile", "Band", "Level")
     table = _table("Schools that grew most and least", "Year", "Subject", "School", "Students", *columns)
     for part in rows.partition_by("year", "subject", maintain_order=True):
         part = part.sort("growth_percentile", "school_id", descending=[True, False])
@@ -302,7 +306,7 @@ def _schools_table(result: GrowthRun) -> Table:
         for place, end in enumerate(ends):
             for row in end.iter_rows(named=True):
                 band = f"{row['growth_percentile_low']:.0f}-{row['growth_percentile_high']:.0f}"
-                numbers = (f"{row['mean_percentile']:.1f}", f"{row['growth_percentile']:.1f}", band)
+                numbers = (f"{row[f'{aggregate}_percentile']:.1f}", f"{row['growth_percentile']:.1f}", band)
                 table.add_row(
                     str(row["year"]),
                     row["subject"],

@@ -100,6 +100,7 @@ class TestCheck:
         assert result.exit_code == DONE, result.output
         assert "18,040" in result.stdout
         assert "ELA, MATH" in result.stdout
+        assert re.search(r"Columns carried along +csem *$", result.stdout, flags=re.MULTILINE)
         for cell in city_run.cells.iter_rows(named=True):
             assert re.search(rf"{cell['cohort']} +{cell['n']} +{cell['n_priors']} ", result.stdout)
         for reason in ("no_current_score", "no_prior_score", "repeater"):

@@ -56,8 +56,9 @@ def test_ci_runs_the_two_commands_of_the_readme(readme: str, repository: Path) -
             ["bash", "-c", script], cwd=repository, capture_output=True, text=True, check=True
         )
         assert found.stdout.strip() == command
-    for part in ("demo_setup", "demo", "test_setup", "tests"):
-        assert f'\neval "${part}"\n' in ci
+    for line in ('eval "$demo_setup"', "try timed_demo", 'eval "$test_setup"', 'try "$tests"'):
+        assert f"\n{line}\n" in ci
+    assert 'eval "$demo" ' in ci
 
 
 def test_every_command_and_result_is_mentioned(readme: str) -> None:
