@@ -133,8 +133,6 @@ class MultiQuantileRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mis
         X : array_like, shape (n, p)
         """
         design = self._checked(X)
-        if len(self.quantiles_) == 1:
-            return self.process_.predict(design)[:, 0]
         # Medians come with the places of responses; which responses does not matter here.
         return self.process_.score(design, np.zeros(len(design)), rearrange=self.rearrange).median
 
