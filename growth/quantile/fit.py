@@ -141,8 +141,8 @@ def _band_target(n: int, p: int) -> int:
 def _start_rows(n: int, p: int) -> int:
     """Return how many rows place the start so well that the first band holds no more rows than that.
 
-    A fit to s rows is off by about sqrt(p / s) residual deviations, so the band must hold a share of 2 sqrt(p / s)
-    of all n rows.
+    A fit to s rows is off by about sqrt(p / s) residual deviations, so the band must hold a share of
+    2 sqrt(p / s) of all n rows.
     """
     return min(n, max(4096, int(1.5 * (3.3 * n * np.sqrt(p)) ** (2 / 3))))
 
