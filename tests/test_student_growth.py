@@ -184,6 +184,8 @@ def test_frozen_curves_are_not_fitted_again(cohort: SimulatedCohort) -> None:
     assert better.percentile.mean() > later.percentile.mean() + 0.05
     with pytest.raises(SpecError, match="columns"):
         student_growth(panel_of(some, flag=True), spec, process=base.process)
+    with pytest.raises(SpecError, match="knots it was fitted with"):
+        student_growth(panel_of(some), SPEC, process=base.process)
 
 
 def test_threads_do_not_matter(cohort: SimulatedCohort, growth: StudentGrowth) -> None:

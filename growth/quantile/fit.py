@@ -155,14 +155,14 @@ def _walk(
     m = taus.size
     target = _band_target(n, p)
     start_rows = _start_rows(n, p)
-    capacity = n if target >= n else min(n, max(8 * target, start_rows))
+    limit = n if target >= n else min(n, max(8 * target, start_rows))
     coef, basis = np.empty((m, p)), np.zeros((m, p), np.int64)
     counters, status = np.zeros((m, kernel.N_COUNTERS), np.int64), np.zeros(m, np.int64)
 
     def walk(
-        state: kernel.State, order: IntArray, tau_from: float, target: int, capacity: int, cold: bool
+        state: kernel.State, order: IntArray, tau_from: float, target: int, limit: int, cold: bool
     ) -> IntArray:
-        work = _workspace(data, capacity)
+        work = _workspace(data)
         ties = np.empty((max(1024, 64 * order.size), 3), np.int64)
         while True:
             count = np.zeros(1, np.int64)
@@ -175,6 +175,7 @@ def _walk(
                 order,
                 tau_from,
                 target,
+                limit,
                 cold,
                 coef,
                 basis,
@@ -192,11 +193,11 @@ def _walk(
 
     middle = int(np.argmin(np.abs(taus - 0.5)))
     state = _initial_state(data)
-    kernel.cold_start(data, state, _workspace(data, capacity), taus[middle], start_rows, 0.6 * capacity / n)
-    found = [walk(state, np.array([middle]), float(taus[middle]), target, capacity, True)]
+    kernel.cold_start(data, state, _workspace(data), taus[middle], start_rows, 0.6 * limit / n)
+    found = [walk(state, np.array([middle]), float(taus[middle]), target, limit, True)]
     halves = [np.arange(middle + 1, m), np.arange(middle - 1, -1, -1)]
     tasks = [
-        delayed(walk)(_copy(state), half, float(taus[middle]), target, capacity, False)
+        delayed(walk)(_copy(state), half, float(taus[middle]), target, limit, False)
         for half in halves
         if half.size
     ]
@@ -238,18 +239,34 @@ def _initial_state(data: kernel.Problem) -> kernel.State:
     width = float(
         np.median(np.abs(data.offset32[:n:step]) / np.minimum(data.leverage32[:n:step], kernel.FENCE))
     )
-    return kernel.State(data.center.copy(), np.zeros((p, p)), side, below, np.array([max(width, 1e-300)]))
+    return kernel.State(
+        coef=data.center.copy(),
+        curvature=np.zeros((p, p)),
+        side32=side,
+        below=below,
+        width=np.array([max(width, 1e-300)]),
+        basis=np.full(p, -1),
+        ties=np.zeros(1, np.int64),
+    )
 
 
 def _copy(state: kernel.State) -> kernel.State:
     return kernel.State(
-        state.coef.copy(), state.curvature.copy(), state.side32.copy(), state.below.copy(), state.width.copy()
+        coef=state.coef.copy(),
+        curvature=state.curvature.copy(),
+        side32=state.side32.copy(),
+        below=state.below.copy(),
+        width=state.width.copy(),
+        basis=state.basis.copy(),
+        ties=state.ties.copy(),
     )
 
 
-def _workspace(data: kernel.Problem, capacity: int) -> kernel.Work:
+def _workspace(data: kernel.Problem) -> kernel.Work:
+    """Return scratch for up to all rows; pages that are never touched take no memory."""
     p = data.design.shape[1]
     rows = data.offset32.size
+    capacity = data.response.size
 
     def zeros(*shape: int) -> FloatArray:
         return np.zeros(shape)

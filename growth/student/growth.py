@@ -63,8 +63,8 @@ def student_growth(
     spec : GrowthSpec
         Its basis, quantiles and correction parts are used.
     process : QuantileProcess, optional
-        Curves fitted earlier (a frozen baseline); nothing is fitted then. Its columns must come from the same
-        knots: give them in ``spec.basis.fixed``.
+        Curves fitted earlier (a frozen baseline); nothing is fitted then. Coefficients belong to knots, so
+        ``spec.basis.fixed`` must hold the knots of every prior.
     n_jobs : int, optional
         Threads; results do not depend on it.
 
@@ -78,7 +78,11 @@ def student_growth(
         If a prior does not vary.
     ConvergenceError
         If a fit could not be proven optimal.
+    SpecError
+        If a frozen process comes without fixed knots, or does not fit the design.
     """
+    if process is not None:
+        _require_fixed_knots(spec, panel)
     bases = tuple(
         _basis(spec, prior, scores)
         for prior, scores in zip(panel.pattern.priors, panel.knot_scores, strict=True)
@@ -137,6 +141,19 @@ def percentile_cuts(
     curves = growth.process.predict(design, rearrange=spec.quantiles.rearrange, digits=_digits(spec))
     cuts = np.round(curves[:, list(percentiles)], digits)
     return cuts if panel.bounds is None else np.clip(cuts, *panel.bounds)
+
+
+def _require_fixed_knots(spec: GrowthSpec, panel: Panel) -> None:
+    loose = [
+        f"{prior.subject} grade {prior.grade}"
+        for prior in panel.pattern.priors
+        if prior.grade not in spec.basis.fixed.get(prior.subject, {})
+    ]
+    if loose:
+        raise SpecError(
+            "A frozen process needs the knots it was fitted with: "
+            f"basis.fixed has none for {', '.join(loose)}."
+        )
 
 
 def _basis(spec: GrowthSpec, prior: Prior, scores: FloatArray) -> SplineBasis:

@@ -71,6 +71,8 @@ class State(NamedTuple):
     side32: NDArray[np.float32]  # (tiles * TILE,) +1 or -1: the side of each row
     below: FloatArray  # (p,) sum of w_i x_i over rows with side -1
     width: FloatArray  # (1,) omega
+    basis: IntArray  # (p,) basic rows of the last tau, -1 before the first
+    ties: IntArray  # (1,) how many other rows lay on its hyperplane
 
 
 class Work(NamedTuple):

@@ -25,7 +25,7 @@ from growth.kernels.process.data import (
     State,
     Work,
 )
-from growth.kernels.process.vertex import add_line, crash, descend, select, vertex_coef
+from growth.kernels.process.vertex import add_line, crash, descend, refactor, select, vertex_coef
 
 
 @search
@@ -214,6 +214,19 @@ def _wake(work: Work, t: int, core: int, frozen: float, tau: float, outside: Flo
     _swap(work, t, core)
 
 
+@inner
+def _previous_basis(state: State, work: Work, m: int) -> bool:
+    """Start from the last tau's basis: where many rows tie, Newton steps cannot tell them apart."""
+    p = work.basis.shape[0]
+    found = 0
+    for t in range(m):
+        for j in range(p):
+            if work.rows[t] == state.basis[j]:
+                work.basis[j] = t
+                found += 1
+    return found == p and refactor(work)
+
+
 @inlined
 def _solve_band(
     problem: Problem,
@@ -233,14 +246,15 @@ def _solve_band(
     p = coef.shape[0]
     n_screened = m
     core = m
-    core_width = state.width[0]
-    if not everything and m > 1.5 * CORE * p:
-        core_width *= CORE * p / m
-        core = _core_first(work, m, core_width)
-    if core < 2 * p or not crash(work, core, core_width):
-        core = m
-        if not crash(work, m, state.width[0]):
-            return STALLED, m
+    if state.ties[0] < 2 * p or not _previous_basis(state, work, m):
+        core_width = state.width[0]
+        if not everything and m > 1.5 * CORE * p:
+            core_width *= CORE * p / m
+            core = _core_first(work, m, core_width)
+        if core < 2 * p or not crash(work, core, core_width):
+            core = m
+            if not crash(work, m, state.width[0]):
+                return STALLED, m
     for t in range(core, m):
         work.sign[t] = -1.0 if work.r[t] < 0.0 else 1.0
         add_line(work, t, work.w[t] * (tau if work.r[t] >= 0.0 else tau - 1.0), outside)
@@ -252,7 +266,7 @@ def _solve_band(
         work.sign[work.basis[j]] = 0.0
         work.r[work.basis[j]] = 0.0
     for _ in range(40):
-        status, pivots = descend(problem, state, work, tau, outside, coef, core, 60 + 20 * p + core)
+        status, pivots = descend(problem, state, work, tau, outside, coef, core, 300 + 40 * p + core // 20)
         counters[PIVOTS] += pivots
         if status != OK and core == m:
             return STALLED, m
@@ -287,11 +301,18 @@ def _solve_band(
 
 @inlined
 def _solve_tau(
-    problem: Problem, state: State, work: Work, tau: float, target: int, cold: bool, counters: IntArray
+    problem: Problem,
+    state: State,
+    work: Work,
+    tau: float,
+    target: int,
+    limit: int,
+    cold: bool,
+    counters: IntArray,
 ) -> int:
     """Find the optimal vertex at `tau` from the prediction in ``state.coef``."""
     n, p = problem.design.shape
-    capacity = work.rows.shape[0]
+    crowded = 0
     coef, outside, delta = work.vec[7], np.empty(p), np.empty(p)
     predicted = state.coef.copy()
     width_before = state.width[0]
@@ -315,8 +336,9 @@ def _solve_tau(
                 work.listed[i] = i
         m, _ = _split(problem, state, work, count, width, slack)
         if not everything:
-            if m > capacity:
-                state.width[0] *= 0.7 * capacity / m
+            if m - state.ties[0] > limit and crowded < 2:
+                crowded += 1  # narrowing does not help where many rows lie on the hyperplane itself
+                state.width[0] *= 0.7 * limit / m
                 continue
             if m < min(2 * p, n):
                 state.width[0] *= 2.0
@@ -355,7 +377,7 @@ def _solve_tau(
             state.coef[a] = coef[a]
         counters[BAND] = m
         if not everything:
-            state.width[0] *= min(2.0, max(0.5, target / m))
+            state.width[0] *= min(2.0, max(0.5, target / max(1, m - state.ties[0])))
         return m
     # Leave a sane state to the next tau; this one is solved from scratch later.
     for a in range(p):
@@ -409,6 +431,7 @@ def solve_path(
     order: IntArray,
     tau_from: float,
     target: int,
+    limit: int,
     cold: bool,
     coef_out: FloatArray,
     basis_out: IntArray,
@@ -436,7 +459,7 @@ def solve_path(
             cholesky_solve(work.factor, step, move)
             for a in range(p):
                 state.coef[a] += move[a]
-        m = _solve_tau(problem, state, work, tau, target, cold and s == 0, counters_out[k])
+        m = _solve_tau(problem, state, work, tau, target, limit, cold and s == 0, counters_out[k])
         previous = taus[k]
         for a in range(p):
             coef_out[k, a] = state.coef[a]
@@ -446,6 +469,8 @@ def solve_path(
         status_out[k] = OK
         for j in range(p):
             basis_out[k, j] = work.rows[work.basis[j]]
+            state.basis[j] = basis_out[k, j]
+        before = n_ties_out[0]
         for t in range(m):
             if work.sign[t] != 0.0 and abs(work.r[t]) <= problem.near:
                 if n_ties_out[0] < ties_out.shape[0]:
@@ -453,3 +478,4 @@ def solve_path(
                     ties_out[n_ties_out[0], 1] = work.rows[t]
                     ties_out[n_ties_out[0], 2] = 1 if work.sign[t] > 0.0 else -1
                 n_ties_out[0] += 1
+        state.ties[0] = n_ties_out[0] - before

@@ -107,7 +107,7 @@ def crash(work: Work, m: int, width: float) -> bool:
 
 
 @inner
-def _refactor(work: Work) -> bool:
+def refactor(work: Work) -> bool:
     """Recompute ``directions`` from the basis; False if it is singular."""
     p = work.basis.shape[0]
     for a in range(p):
@@ -264,7 +264,7 @@ def _settle(
     problem: Problem, state: State, work: Work, tau: float, outside: FloatArray, coef: FloatArray, m: int
 ) -> bool:
     """Recompute from the basis all that pivots update."""
-    if not _refactor(work):
+    if not refactor(work):
         return False
     vertex_coef(work, work.y, coef)
     residuals(work.band, work.y, coef, 0, m, work.r)
@@ -273,6 +273,9 @@ def _settle(
     for t in range(m):
         if work.sign[t] * work.r[t] < -problem.tie:
             work.sign[t] = -work.sign[t]
+        elif abs(work.r[t]) <= problem.tie:
+            # Steps of length zero could go round in circles: set ties apart, each on its own side.
+            work.r[t] = work.sign[t] * abs(work.moved[t] - work.y[t])
     _gradient(work, tau, outside, m, work.vec[3])
     _curves_along(state, work)
     return True
