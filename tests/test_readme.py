@@ -30,7 +30,7 @@ def _blocks(text: str, language: str) -> list[str]:
 def test_the_code_prints_the_table(readme: str, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repository)
     code, table = _blocks(readme, "python")[0], _blocks(readme, "text")[0]
-    assert len(code.splitlines()) == 6
+    assert sum(bool(line) for line in code.splitlines()) == 6
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "README.md", "exec"), {})
