@@ -24,7 +24,7 @@ TIE = 2.0**-36
 """Residuals up to this share of the typical deviation are zero up to rounding."""
 NEAR = 2.0**-26
 """Rows nearer to a hyperplane than this share are proven with the side that the solver gave them."""
-COLLAPSE_FROM = 10_000
+COLLAPSE_FROM = 8192
 """Fewer rows are not searched for duplicates."""
 LOOK_UP_FROM = 50_000
 """Fewer rows are not worth coding."""
