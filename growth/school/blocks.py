@@ -265,13 +265,15 @@ def _variance(estimate: _Estimate, key: tuple[int, str, str], extended: int) -> 
     aggregates, usable = estimate.aggregates, estimate.usable
     prior = estimate.prior or _Prior(np.nan, np.nan, np.nan, "none")
     se = aggregates.effect_se[usable]
-    total = prior.tau2 + aggregates.within_sd**2
+    # Without a school large enough, a spread of students would describe a handful of them.
+    within = aggregates.within_sd if usable.any() else np.nan
+    total = prior.tau2 + within**2
     return Variance(
         *key,
         schools=int(np.count_nonzero(usable)),
         students=int(aggregates.n[usable].sum()),
         mean=prior.mean,
-        within_sd=aggregates.within_sd,
+        within_sd=within,
         tau2=prior.tau2,
         q=prior.q,
         icc=prior.tau2 / total if total > 0 else np.nan,

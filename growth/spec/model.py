@@ -196,6 +196,14 @@ class Groups(_Part):
     reference: Literal["all_students", "group"] = "all_students"
     """Distribution that ranks a group's result: the schools' all-student results, or the group's own."""
 
+    @field_validator("flags")
+    @classmethod
+    def _labels_free(cls, value: dict[str, str]) -> dict[str, str]:
+        taken = [label for label in value if label == "All" or label.startswith("race:")]
+        if taken:
+            raise ValueError(f"group labels {taken} are used by the engine: 'All' and 'race:...'")
+        return value
+
 
 class Levels(_Part):
     """Levels 1-10 from the school growth percentile."""
