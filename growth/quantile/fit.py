@@ -160,9 +160,14 @@ def _walk(
     counters, status = np.zeros((m, kernel.N_COUNTERS), np.int64), np.zeros(m, np.int64)
 
     def walk(
-        state: kernel.State, order: IntArray, tau_from: float, target: int, limit: int, cold: bool
+        work: kernel.Work,
+        state: kernel.State,
+        order: IntArray,
+        tau_from: float,
+        target: int,
+        limit: int,
+        cold: bool,
     ) -> IntArray:
-        work = _workspace(data)
         ties = np.empty((max(1024, 64 * order.size), 3), np.int64)
         while True:
             count = np.zeros(1, np.int64)
@@ -192,21 +197,22 @@ def _walk(
             state = before
 
     middle = int(np.argmin(np.abs(taus - 0.5)))
+    threads = 1 if n_jobs is None else min(2, int(effective_n_jobs(n_jobs)))
+    work = [_workspace(data) for _ in range(threads)]
     state = _initial_state(data)
-    kernel.cold_start(data, state, _workspace(data), taus[middle], start_rows, 0.6 * limit / n)
-    found = [walk(state, np.array([middle]), float(taus[middle]), target, limit, True)]
+    kernel.cold_start(data, state, work[0], taus[middle], start_rows, 0.6 * limit / n)
+    found = [walk(work[0], state, np.array([middle]), float(taus[middle]), target, limit, True)]
     halves = [np.arange(middle + 1, m), np.arange(middle - 1, -1, -1)]
     tasks = [
-        delayed(walk)(_copy(state), half, float(taus[middle]), target, limit, False)
-        for half in halves
+        delayed(walk)(work[i % threads], _copy(state), half, float(taus[middle]), target, limit, False)
+        for i, half in enumerate(halves)
         if half.size
     ]
-    threads = 1 if n_jobs is None else min(2, int(effective_n_jobs(n_jobs)))
     found += list(Parallel(n_jobs=threads, backend="threading")(tasks))
     failed = np.flatnonzero(status != kernel.OK)
     for k in failed:
         status[k] = kernel.OK
-        found.append(walk(_initial_state(data), np.array([k]), float(taus[k]), n, n, True))
+        found.append(walk(work[0], _initial_state(data), np.array([k]), float(taus[k]), n, n, True))
     if (status != kernel.OK).any():
         raise ConvergenceError(
             f"{int(np.count_nonzero(status))} of {m} quantiles found no optimal vertex within the budget."
