@@ -326,6 +326,19 @@ def test_a_skipped_span_of_years() -> None:
     assert built.current["status"].to_list() == ["scored", "off_path"]
 
 
+def test_other_priors_come_from_the_subjects_named() -> None:
+    records: Records = {}
+    for subject in ("A", "B", "C"):
+        records |= one_student((2023, 4, 1.0), (2024, 5, 1.0), subject=subject, name="0")
+    named = PLAIN.replace({"cohorts.other_priors": 1, "cohorts.other_subjects": ["B", "A"]})
+    givers = {
+        panel.subject: [prior.subject for prior in panel.pattern.priors]
+        for panel in build(records, named).panels
+        if len(panel.pattern) > 1
+    }
+    assert givers == {"A": ["A", "B"], "B": ["B", "A"], "C": ["C", "A", "B"]}
+
+
 def test_scope() -> None:
     records: Records = {}
     for subject in ("A", "B"):

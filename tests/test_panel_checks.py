@@ -268,6 +268,7 @@ def two_years(**columns: pl.Series) -> pl.DataFrame:
     ("changes", "what"),
     [
         ({"cohorts.subjects": ["ELLA"]}, "cohorts.subjects: 'ELLA' is not in the table; did you mean 'ELA'?"),
+        ({"cohorts.other_subjects": ["X"]}, "cohorts.other_subjects: 'X' is not in the table"),
         ({"cohorts.years": [2025]}, "cohorts.years: 2025 is not in the table"),
         ({"cohorts.grades": [5, 6]}, "cohorts.grades: 5 is not in the table; cohorts.grades: 6 is not"),
         ({"cohorts.years": [2023]}, "No row is in scope (other_year 3, no_prior_grade 3)"),

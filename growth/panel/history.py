@@ -146,7 +146,8 @@ def trace_cell(records: Records, subject: str, year: int, grade: int, cohorts: C
     steps = progression(grade, cohorts, records.lowest_grade)
     rows = records.rows(subject, grade, year, year)
     own = _trace(records, rows, subject, grade, steps[: cohorts.own_priors])
-    others = [name for name in records.subjects if name != subject] if cohorts.other_priors else []
+    giving = records.subjects if cohorts.other_subjects is None else cohorts.other_subjects
+    others = [name for name in sorted(giving) if name != subject] if cohorts.other_priors else []
     other = {name: _trace(records, rows, name, grade, steps[: cohorts.other_priors]) for name in others}
     previous = records.find(rows, 1, subject)
     repeats = _in_grade(records, previous, grade)

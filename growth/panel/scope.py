@@ -75,8 +75,9 @@ def _refuse_unknown(cells: list[tuple[str, int, int]], years: set[int], cohorts:
     subjects = sorted({subject for subject, _, _ in cells})
     listed = subjects if len(subjects) <= _MOST_SUBJECTS_LISTED else []
     problems = [
-        f"cohorts.subjects: {name!r} is not in the table{did_you_mean(name, listed)}"
-        for name in cohorts.subjects or ()
+        f"cohorts.{field}: {name!r} is not in the table{did_you_mean(name, listed)}"
+        for field in ("subjects", "other_subjects")
+        for name in getattr(cohorts, field) or ()
         if name not in subjects
     ]
     absent_years = sorted(years - {year for _, year, _ in cells})

@@ -149,7 +149,8 @@ def _peers(spec: GrowthSpec) -> str:
     ]
     if cohorts.other_priors:
         many = "score" if cohorts.other_priors == 1 else f"scores (up to {cohorts.other_priors})"
-        similar.append(f"about the same earlier {many} in each other subject")
+        where = listed(cohorts.other_subjects) if cohorts.other_subjects else "each other subject"
+        similar.append(f"about the same earlier {many} in {where}")
     if traits:
         similar.append(f"the same status on {listed(traits)}")
     parts = [f"Students are similar when they have {'; '.join(similar)}."]

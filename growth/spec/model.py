@@ -72,6 +72,8 @@ class Cohorts(_Part):
     """Most prior scores in the same subject."""
     other_priors: int = Field(0, ge=0, le=4)
     """Most prior scores in each other subject."""
+    other_subjects: tuple[str, ...] | None = None
+    """Subjects that give such priors; every other subject of the table if not given."""
     progressions: dict[int, tuple[int, ...]] = {}
     """Grade -> prior grades, most recent first, where not g-1, g-2, ...; the lag is the difference."""
     orders: Literal["nested", "exact"] = "nested"
