@@ -16,6 +16,9 @@ FENCE = 0.3
 on them. There are at most p / FENCE^2 of them."""
 ALWAYS = 1e25
 
+SINGLE = 1.2e-7
+"""Twice the unit round-off of single precision: bounds the error of single-precision residuals."""
+
 
 @kernel
 def moments(

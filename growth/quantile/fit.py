@@ -115,7 +115,7 @@ def fit_quantiles(
             )
         )
     full = np.zeros((grid.size, len(kept) + len(dropped)))
-    full[:, kept] = coef if prepared.back is None else coef @ prepared.back.T
+    full[:, kept] = prepared.original(coef)
     return QuantileProcess(
         taus=grid,
         coef=full,
@@ -229,8 +229,9 @@ def _perfect_fit(
     """All rows lie on one hyperplane: any independent rows are a basis, and the dual point 0 proves it."""
     from scipy.linalg import qr
 
-    p = prepared.design.shape[1]
-    rows = qr(prepared.design.T, mode="r", pivoting=True)[1][:p].astype(np.int64)
+    design = prepared.problem.design
+    p = design.shape[1]
+    rows = qr(design.T, mode="r", pivoting=True)[1][:p].astype(np.int64)
     basis = np.tile(rows, (taus.size, 1))
     counters = {name: np.zeros(taus.size, np.int64) for name in COUNTERS}
     return basis, np.empty((0, 3), np.int64), counters, [False] * taus.size

@@ -67,15 +67,22 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Arrays of one fit in the coordinates of the search."""
+    """One fit in the coordinates in which solutions are sought and proven.
 
-    design: FloatArray  # (n, r) the design in which solutions are proven
-    response: FloatArray
-    weight: FloatArray
+    They are the caller's columns divided by powers of two, which is exact, or orthogonal columns where the
+    caller's are nearly dependent.
+    """
+
     problem: kernel.Problem
+    weight: FloatArray  # (n,) as given; those of the problem have mean 1
     scale: float  # typical deviation of the response
-    column_scale: FloatArray  # (r,) columns of `design` over those of the search
-    back: FloatArray | None  # (r, r) from coefficients of the proof to the caller's, if they differ
+    column_scale: FloatArray  # (r,) powers of two
+    rotation: FloatArray | None  # (r, r) from orthogonal to scaled columns
+
+    def original(self, coef: FloatArray) -> FloatArray:
+        """Return coefficients, shape (m, r), of the caller's columns."""
+        scaled = coef if self.rotation is None else coef @ self.rotation.T
+        return scaled / self.column_scale
 
 
 def checked(
@@ -236,15 +243,13 @@ def prepare(
         safe = bool((np.diag(metric) ** 2 / np.diag(moments.gram)).min() > SAFE_PIVOT)
     except np.linalg.LinAlgError:
         safe = False
-    proof, column_scale, back = design, scale, None
+    rotation = None
     if not safe:
         # Nearly dependent columns: search in orthogonal coordinates, where all products are well conditioned.
         factor = np.linalg.qr(search * np.sqrt(relative)[:, None], mode="r")
-        back = np.linalg.inv(factor) * np.sqrt(n)
-        proof = search = np.ascontiguousarray(search @ back)
+        rotation = np.linalg.inv(factor) * np.sqrt(n)
+        search = np.ascontiguousarray(search @ rotation)
         blocks = ()
-        back /= scale[:, None]
-        column_scale = np.ones(p)
         moments = Moments.of(search, relative)
         metric = np.linalg.cholesky(moments.gram)
     center = np.linalg.solve(metric.T, np.linalg.solve(metric, search.T @ (relative * response)))
@@ -278,7 +283,7 @@ def prepare(
         total=moments.total,
         total_abs=moments.total_abs,
     )
-    return Prepared(proof, response, weight, data, spread, column_scale, back)
+    return Prepared(data, weight, spread, scale, rotation)
 
 
 def _typical_deviation(response: FloatArray) -> float:

@@ -6,32 +6,32 @@ import numpy as np
 
 from growth._types import FloatArray, IntArray
 from growth.kernels import certificate
+from growth.kernels.design import SINGLE
 from growth.quantile.prepare import NEAR, Prepared
-
-SINGLE = 1.2e-7
-"""Twice the unit round-off of single precision."""
 
 
 def prove(
     prepared: Prepared, taus: FloatArray, basis: IntArray, ties: IntArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Recompute coefficients from the bases and certify them on the original data."""
-    design, response, weight = prepared.design, prepared.response, prepared.weight
+    """Recompute coefficients from the bases and certify them row by row.
+
+    Returns coefficients (of the problem's columns), objectives, relative gaps, duals of the basic rows.
+    """
+    data, weight = prepared.problem, prepared.weight
+    design, response, center = data.design, data.response, data.center
     m, p = basis.shape
     coef, objective = np.empty((m, p)), np.empty(m)
     basis.sort(axis=1)  # so that the coefficients do not depend on the path to the basis
     certificate.vertex_coefficients(design, response, basis, coef)
     # A nearly perfect fit has no size of its own to compare its rounding errors with.
     floor = weight.sum() * prepared.scale * 2.0**-12
-    if prepared.problem.offset_max <= prepared.problem.near:
+    if data.offset_max <= data.near:
         for k in range(m):
             r = response - design @ coef[k]
             objective[k] = weight @ (r * (taus[k] - (r < 0.0)))
         return coef, objective, objective / floor, np.zeros((m, p))
-    data = prepared.problem
-    center = data.center / prepared.column_scale
     shift = coef - center
-    size = data.offset_max + (p + 3) * np.abs(shift) @ (data.column_max * prepared.column_scale)
+    size = data.offset_max + (p + 3) * np.abs(shift) @ data.column_max
     slack = (SINGLE * size).astype(np.float32)
     tolerance = prepared.scale * NEAR
     turned = np.ascontiguousarray(shift.T, dtype=np.float32)

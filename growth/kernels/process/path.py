@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
 from growth.kernels.compiler import inlined, inner, kernel, search
+from growth.kernels.design import SINGLE
 from growth.kernels.process.algebra import cholesky, cholesky_solve, dot, metric_norm
 from growth.kernels.process.band import gather, newton, residuals, weighted_sum
 from growth.kernels.process.data import (
@@ -89,8 +90,8 @@ def _screen(
 @inner
 def _split(
     problem: Problem, state: State, work: Work, count: int, width: np.float32, slack: np.float32
-) -> tuple[int, int]:
-    """Among listed rows, move those that changed sides outside the band; keep the band's row numbers."""
+) -> int:
+    """Move listed rows that changed sides outside the band; list the band's rows and count them."""
     residual, lever, side = work.residual32, problem.leverage32, state.side32
     p = state.coef.shape[0]
     capacity = work.rows.shape[0]
@@ -101,14 +102,12 @@ def _split(
             if m < capacity:
                 work.rows[m] = i
             m += 1
-        elif (
-            residual[i] * side[i] < 0.0
-        ):  # a row on the very edge of the band may be listed and yet not have moved
+        elif residual[i] * side[i] < 0.0:  # a row on the very edge may be listed and yet not have moved
             f = problem.weight[i] if residual[i] < 0 else -problem.weight[i]
             side[i] = -side[i]
             for a in range(p):
                 state.below[a] += f * problem.design[i, a]
-    return m, count
+    return m
 
 
 @inner
@@ -310,7 +309,10 @@ def _solve_tau(
     cold: bool,
     counters: IntArray,
 ) -> int:
-    """Find the optimal vertex at `tau` from the prediction in ``state.coef``."""
+    """Find the optimal vertex at `tau` from the prediction in ``state.coef``.
+
+    Returns the number of rows in the band, or -1 if no attempt arrived.
+    """
     n, p = problem.design.shape
     crowded = 0
     coef, outside, delta = work.vec[7], np.empty(p), np.empty(p)
@@ -324,9 +326,8 @@ def _solve_tau(
             delta[a] = state.coef[a] - problem.center[a]
             beta[a] = np.float32(delta[a])
             size += (p + 3) * problem.column_max[a] * abs(beta[a])
-        slack = np.float32(
-            1.2e-7 * size + 1.001 * problem.near
-        )  # no row outside the band may end up near zero
+        # Rounding, and what keeps rows outside the band from ending up near zero.
+        slack = np.float32(SINGLE * size + 1.001 * problem.near)
         width = np.float32(np.inf) if everything else np.float32(state.width[0])
         count = _screen(problem, delta, beta, width, slack, state.side32, work.residual32, work.listed)
         counters[PASSES] += 1
@@ -334,7 +335,7 @@ def _solve_tau(
             count = n
             for i in range(n):
                 work.listed[i] = i
-        m, _ = _split(problem, state, work, count, width, slack)
+        m = _split(problem, state, work, count, width, slack)
         if not everything:
             if m - state.ties[0] > limit and crowded < 2:
                 crowded += 1  # narrowing does not help where many rows lie on the hyperplane itself
@@ -363,8 +364,7 @@ def _solve_tau(
         status, m = _solve_band(
             problem, state, work, tau, outside, coef, delta, width, slack, m, everything, counters
         )
-        proven = status == OK
-        if not proven:
+        if status != OK:
             counters[RETRIES] += 1
             if status == UNPROVEN:  # optimal but for rows outside: a better place to screen from
                 for a in range(p):
@@ -441,6 +441,9 @@ def solve_path(
     status_out: IntArray,
 ) -> None:
     """Solve the taus of `order` one after the other, starting from `state`, which belongs to `tau_from`.
+
+    The band aims at `target` rows (all rows: nothing is screened out) and is narrowed above `limit` rows.
+    With `cold` the state holds a rough start instead of a solution.
 
     Rows other than basic ones with a residual up to ``problem.near`` are reported with their side in
     ``ties_out`` as (position of tau, row, side): their dual value cannot be read off the residual.
