@@ -317,3 +317,14 @@ def test_one_tau_does_not_depend_on_the_others() -> None:
         alone = fit(problem, [GRID[k]])
         np.testing.assert_array_equal(alone.coef[0], grid.coef[k])
         np.testing.assert_array_equal(alone.basis[0], grid.basis[k])
+
+
+def test_columns_beyond_single_precision() -> None:
+    """Columns of size 1e-50 and 1e50 do not exist in single precision; solution and proof do not notice."""
+    rng = np.random.default_rng(0)
+    design = np.column_stack([np.ones(1_000), rng.standard_normal((1_000, 3))])
+    response = design @ [500.0, 30.0, 20.0, 10.0] + 20 * rng.standard_normal(1_000)
+    size = np.array([1.0, 1e-50, 1e50, 1e-8])
+    plain, far = fit_quantiles(design, response), fit_quantiles(design * size, response)
+    np.testing.assert_array_equal(far.basis, plain.basis)
+    np.testing.assert_allclose(far.coef * size, plain.coef, rtol=1e-9)
