@@ -25,11 +25,28 @@ FULL: dict[str, Any] = {
     "peers": {"flags": ("foster",), "categories": ("language",), "composition": "one_step"},
     "basis": {"fixed": {"MATH": {3: {"knots": (2300.0, 2400.0), "boundaries": (2100.0, 2700.0)}}}},
     "quantiles": {"taus": (0.1, 0.5, 0.9), "round_digits": "none"},
+    "measurement": {
+        "csem": "table",
+        "tables": (
+            {"subject": "MATH", "grade": 3, "scores": (2200.0, 2400.0), "csem": (40.0, 20.0)},
+            {
+                "subject": "MATH",
+                "grade": 3,
+                "years": (2024,),
+                "program": "paper",
+                "scores": (2200.0, 2400.0, 2600.0),
+                "csem": (45.0, 25.0, 45.0),
+            },
+        ),
+        "program": "test_program",
+    },
     "correction": {"loss_hoss": True},
     "school": {"aggregate": "median", "min_n": 11},
     "groups": {"flags": {"EL": "english_learner"}, "race": ""},
     "levels": {"rule": "base_deciles"},
 }
+
+TABLE: dict[str, Any] = {"subject": "M", "grade": 4, "scores": [1.0, 2.0], "csem": [3.0, 3.0]}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -113,6 +130,43 @@ def test_unknown_keys_are_refused_with_the_nearest_name(
         ({"quantiles": {"taus": [0.5, 1.0]}}, "quantiles.taus.1 = 1.0", "less than 1"),
         ({"scale": {"bounds": {"M": {4: (5, 2)}}}}, "scale.bounds", "M grade 4"),
         ({"correction": {"loss_hoss": True}}, "spec", "needs scale.bounds"),
+        ({"student": {"engine": "eiv"}}, "spec", "needs the CSEM of the priors"),
+        ({"student": {"engine": "normal"}, "quantiles": {"count": 50}}, "spec", "cannot honour quantiles"),
+        ({"student": {"engine": "residual_gain"}, "basis": {"degree": 2}}, "spec", "cannot honour basis"),
+        (
+            {
+                "student": {"engine": "normal"},
+                "correction": {"loss_hoss": True},
+                "scale": {"bounds": {"M": {4: (2, 5)}}},
+            },
+            "spec",
+            "cannot honour correction.loss_hoss",
+        ),
+        ({"student": {"prior_terms": "quadratic"}}, "spec", "cannot honour student.prior_terms"),
+        (
+            {"student": {"engine": "residual_gain", "not_definite": "partial"}},
+            "spec",
+            "cannot honour student.not_definite",
+        ),
+        ({"measurement": {"csem": "table"}}, "measurement", "go together"),
+        ({"measurement": {"tables": [TABLE]}}, "measurement", "go together"),
+        ({"measurement": {"csem": "table", "tables": [TABLE, TABLE]}}, "measurement", "M grade 4"),
+        ({"measurement": {"csem": "table", "tables": [TABLE], "program": "p"}}, "measurement", "program"),
+        (
+            {"measurement": {"csem": "table", "tables": [TABLE | {"scores": [2.0, 1.0]}]}},
+            "measurement.tables.0",
+            "must increase",
+        ),
+        (
+            {"measurement": {"csem": "table", "tables": [TABLE | {"csem": [1.0]}]}},
+            "measurement.tables.0",
+            "as many CSEMs as scores",
+        ),
+        (
+            {"measurement": {"csem": "table", "tables": [TABLE | {"csem": [1.0, -1.0]}]}},
+            "measurement.tables.0.csem.1",
+            "greater than or equal to 0",
+        ),
         (
             {"basis": {"fixed": {"M": {4: {"knots": [1], "boundaries": [3, 0]}}}}},
             "basis.fixed.M.4",
@@ -210,8 +264,8 @@ def test_digest_follows_choices_and_not_their_order() -> None:
 # The digest names a specification in manifests and freeze bundles: if this test fails, old digests no longer
 # name the same choices, which the changelog must say.
 DIGESTS = {
-    "core": "b56a1b876eb8060c5f50864882d9463341441e9b8d6343ce4854799074344c9a",
-    "sgp": "c06a8beae45bd6fb5d1b930f3222f503a582984dc9e1a3aebc88b32eb4b5e79d",
+    "core": "40616d03f21ca690faebb154e44cdc1e76efc0e895de45fa56a7308bc3e57e3b",
+    "sgp": "84933283b83ca31b2d69256bd95384e1eeeb61928d99a62821b38b907e936c2d",
 }
 
 

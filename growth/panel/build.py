@@ -11,6 +11,7 @@ import polars as pl
 from growth._types import BoolArray, FloatArray, IntArray
 from growth.errors import CohortError, problem
 from growth.panel.covariates import Covariates, read_covariates, refuse_missing
+from growth.panel.csem import CsemFunction, read_csem, refuse_unknown_csem
 from growth.panel.history import STATUSES, Cell, code_of, trace_cell
 from growth.panel.panels import Panel, PanelSet
 from growth.panel.patterns import Pattern
@@ -37,6 +38,7 @@ class _Sources:
     records: Records
     covariates: Covariates
     incomplete: BoolArray  # (N,) rows without a covariate
+    csem: FloatArray | None  # (N,)
     labels: dict[int, str]  # year -> the caller's text
     spec: GrowthSpec
 
@@ -49,9 +51,10 @@ class _Outcome:
     panels: list[Panel]
     status: IntArray  # (n,) codes of STATUSES
     highest: IntArray  # (n,) position in `panels` of the highest-order panel, -1 if none
+    unknown: list[IntArray]  # per panel, rows of prior scores without a CSEM
 
 
-def build_panels(table: StudentTable, spec: GrowthSpec) -> PanelSet:
+def build_panels(table: StudentTable, spec: GrowthSpec, *, csem: CsemFunction | None = None) -> PanelSet:
     """Form one cohort per grade x subject x year x prior pattern.
 
     A student belongs to a pattern if the record of every prior year of the pattern is in the progression's
@@ -65,7 +68,10 @@ def build_panels(table: StudentTable, spec: GrowthSpec) -> PanelSet:
     ----------
     table : StudentTable
     spec : GrowthSpec
-        ``cohorts``, ``peers``, ``basis.knots_from`` and ``scale.bounds`` matter here.
+        ``cohorts``, ``peers``, ``basis.knots_from``, ``measurement`` and ``scale.bounds`` matter here.
+    csem : callable, optional
+        For ``measurement.csem = "function"``: called with (scores, subject, grade, year), the scores of shape
+        (n,), it returns their CSEM, shape (n,).
 
     Returns
     -------
@@ -76,7 +82,10 @@ def build_panels(table: StudentTable, spec: GrowthSpec) -> PanelSet:
     CohortError
         Nothing is in scope, or no cohort is large enough; the message counts the rows per reason.
     ColumnError
-        A covariate is missing where it is needed and ``peers.missing`` is ``"error"``.
+        A covariate is missing where it is needed and ``peers.missing`` is ``"error"``; or the CSEM of a prior
+        is unknown or not a standard error.
+    SpecError
+        The argument `csem` and ``measurement.csem`` disagree.
 
     References
     ----------
@@ -86,17 +95,26 @@ def build_panels(table: StudentTable, spec: GrowthSpec) -> PanelSet:
     records = Records.of(table.frame)
     scope = find_scope(records, spec.cohorts)
     cells = [trace_cell(records, *cell, spec.cohorts) for cell in scope.cells]
-    sources = _sources(table, records, cells, spec)
+    sources = _sources(table, records, cells, spec, csem)
     outcomes = [_build_cell(cell, sources) for cell in cells]
     panels = tuple(panel for outcome in outcomes for panel in outcome.panels)
     lines = _table_lines(table, scope) + _cell_lines(outcomes)
     if not panels:
         raise CohortError(_nothing_to_fit(outcomes, spec))
+    unknown = [rows for outcome in outcomes for rows in outcome.unknown]
+    if unknown:
+        refuse_unknown_csem(table, np.concatenate(unknown))
     counts = pl.concat([table.counts, waterfall_frame(lines)])
     return PanelSet(panels, _current(outcomes), counts)
 
 
-def _sources(table: StudentTable, records: Records, cells: Sequence[Cell], spec: GrowthSpec) -> _Sources:
+def _sources(
+    table: StudentTable,
+    records: Records,
+    cells: Sequence[Cell],
+    spec: GrowthSpec,
+    csem: CsemFunction | None,
+) -> _Sources:
     covariates = read_covariates(table, spec.peers)
     absent = covariates.missing()
     if spec.peers.missing == "error":
@@ -105,7 +123,7 @@ def _sources(table: StudentTable, records: Records, cells: Sequence[Cell], spec:
     for rows in absent.values():
         incomplete |= rows
     labels = dict(table.frame.select("year", "year_label").unique().sort("year").iter_rows())
-    return _Sources(records, covariates, incomplete, labels, spec)
+    return _Sources(records, covariates, incomplete, read_csem(table, spec, csem), labels, spec)
 
 
 def _build_cell(cell: Cell, sources: _Sources) -> _Outcome:
@@ -113,6 +131,7 @@ def _build_cell(cell: Cell, sources: _Sources) -> _Outcome:
     eligible = cell.has_priors & ~sources.incomplete[cell.rows]
     patterns = cell.patterns(eligible, cohorts)
     panels: list[Panel] = []
+    unknown: list[IntArray] = []
     highest = np.full(len(cell.rows), -1)
     tried = np.zeros(len(cell.rows), dtype=np.bool_)
     for pattern in patterns:
@@ -120,19 +139,24 @@ def _build_cell(cell: Cell, sources: _Sources) -> _Outcome:
         tried |= members
         if np.count_nonzero(members) >= max(cohorts.min_cohort, 1):
             highest[members] = len(panels)
-            panels.append(_panel(cell, pattern, members, sources))
+            prior_rows = cell.prior_rows(pattern, members)
+            panels.append(_panel(cell, pattern, members, prior_rows, sources))
+            if sources.csem is not None:
+                unknown.append(prior_rows[np.isnan(sources.csem[prior_rows])])
     status = cell.status.copy()
     status[cell.has_priors & ~eligible] = code_of("missing_covariate")
     status[eligible & (highest < 0)] = code_of("cohort_too_small")
     if panels and cohorts.orders == "exact":
         status[eligible & ~tried] = code_of("no_prior_score")
-    return _Outcome(cell, panels, status, highest)
+    return _Outcome(cell, panels, status, highest, unknown)
 
 
-def _panel(cell: Cell, pattern: Pattern, members: BoolArray, sources: _Sources) -> Panel:
+def _panel(
+    cell: Cell, pattern: Pattern, members: BoolArray, prior_rows: IntArray, sources: _Sources
+) -> Panel:
     records, spec = sources.records, sources.spec
     rows = cell.rows[members]
-    priors = records.score[cell.prior_rows(pattern, members)]
+    priors = records.score[prior_rows]
     covariates, names = sources.covariates.matrix(rows, priors[:, 0])
     return Panel(
         subject=cell.subject,
@@ -147,6 +171,9 @@ def _panel(cell: Cell, pattern: Pattern, members: BoolArray, sources: _Sources) 
         knot_scores=_knot_scores(cell, pattern, priors, sources),
         bounds=spec.scale.bounds.get(cell.subject, {}).get(cell.grade),
         norm_group=_norm_group(cell, pattern, sources.labels),
+        school=records.school[rows],
+        csem=None if sources.csem is None else sources.csem[prior_rows],
+        score_csem=None if sources.csem is None else sources.csem[rows],
     )
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "category_columns",
     "described",
     "flag_columns",
+    "measurement_columns",
     "required_columns",
     "resolve_columns",
     "text_columns",
@@ -56,6 +57,12 @@ def category_columns(spec: GrowthSpec) -> tuple[str, ...]:
     return tuple(name for name in names if name not in flag_columns(spec))
 
 
+def measurement_columns(spec: GrowthSpec) -> tuple[str, ...]:
+    """Return the columns that give the CSEM of a row's score, or the program whose table does."""
+    csem = ("csem",) if spec.measurement.csem == "column" else ()
+    return csem + ((spec.measurement.program,) if spec.measurement.program else ())
+
+
 def required_columns(spec: GrowthSpec) -> dict[str, str]:
     """Return own name -> who needs it, for every column without which `spec` cannot run."""
     needs = [(name, "every run") for name in REQUIRED]
@@ -63,6 +70,7 @@ def required_columns(spec: GrowthSpec) -> dict[str, str]:
     needs += [(name, "peers.categories") for name in spec.peers.categories]
     needs += [(name, f"groups.flags.{label}") for label, name in spec.groups.flags.items()]
     needs += [(spec.groups.race, "groups.race")] if spec.groups.race else []
+    needs += [(name, "measurement") for name in measurement_columns(spec)]
     needs += [("enrolled", "school.enrolled_only")] if spec.school.enrolled_only else []
     first: dict[str, str] = {}
     for name, by in needs:
@@ -96,7 +104,7 @@ def resolve_columns(columns: Sequence[str], spec: GrowthSpec) -> dict[str, str]:
 
 def text_columns(columns: Sequence[str], spec: GrowthSpec) -> list[str]:
     """Return the caller's columns whose text must reach the engine as written (ids keep leading zeros)."""
-    used = {*CANONICAL, *flag_columns(spec), *category_columns(spec)}
+    used = {*CANONICAL, *flag_columns(spec), *category_columns(spec), *measurement_columns(spec)}
     return [caller for own, caller in _found(columns, spec).items() if own in used]
 
 
@@ -110,7 +118,8 @@ def described(problems: Sequence[str]) -> str:
 def _found(columns: Sequence[str], spec: GrowthSpec) -> dict[str, str]:
     layout = _layout_names(columns, spec)
     rename = spec.columns.rename
-    wanted = dict.fromkeys((*CANONICAL, *flag_columns(spec), *category_columns(spec), *layout, *rename))
+    used = (*flag_columns(spec), *category_columns(spec), *measurement_columns(spec))
+    wanted = dict.fromkeys((*CANONICAL, *used, *layout, *rename))
     present = set(columns)
     claimed = set(rename.values())
     found: dict[str, str] = {}

@@ -37,6 +37,13 @@ class Panel:
         Lowest and highest obtainable score of the current subject and grade [scale-score points].
     norm_group : str
         Who is compared, oldest to newest: ``2023/MATH_3; 2024/MATH_4; 2025/MATH_5``.
+    school : ndarray of int64, shape (n,), or None
+        Code of the student's current school, -1 where there is none; None if schools are not known.
+    csem : ndarray of float64, shape (n, k), or None
+        Conditional standard errors of measurement of the priors [CSEM points]; None unless
+        ``measurement.csem`` says where they come from.
+    score_csem : ndarray of float64, shape (n,), or None
+        The same of the current scores; NaN where there is none.
     """
 
     subject: str
@@ -51,6 +58,9 @@ class Panel:
     knot_scores: tuple[FloatArray, ...]
     bounds: tuple[float, float] | None
     norm_group: str
+    school: IntArray | None = None
+    csem: FloatArray | None = None
+    score_csem: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.row)

@@ -24,6 +24,8 @@ class Records:
     subject, grade, year : ndarray of int64, shape (N,)
     score : ndarray of float64, shape (N,)
         NaN where there is none [scale-score points].
+    school : ndarray of int64, shape (N,)
+        Code of the school, -1 where there is none.
     key : ndarray of int64, shape (N,)
         student x year x subject as one number, strictly increasing.
     cell_row : ndarray of int64, shape (N,)
@@ -37,6 +39,7 @@ class Records:
     grade: IntArray
     year: IntArray
     score: FloatArray
+    school: IntArray
     key: IntArray
     cell_row: IntArray
     cell_code: IntArray
@@ -54,7 +57,8 @@ class Records:
         cell = (subject * n_grades + (grade - grade.min())) * n_years + (year - year.min())
         order = np.argsort(cell, kind="stable")
         score = frame["score"].fill_null(float("nan")).to_numpy()
-        return cls(subjects, subject, grade, year, score, key, order, cell[order])
+        school = frame["school_id"].rank("dense").cast(pl.Int64).fill_null(0).to_numpy() - 1
+        return cls(subjects, subject, grade, year, score, school, key, order, cell[order])
 
     @property
     def lowest_grade(self) -> int:

@@ -15,6 +15,7 @@ from growth.panel.columns import (
     category_columns,
     described,
     flag_columns,
+    measurement_columns,
     resolve_columns,
     text_columns,
 )
@@ -82,7 +83,8 @@ class StudentTable:
         Sorted by student_id, year, subject (unique). Columns: student_id, year (Int32, the year a school
         year ends in), year_label (the caller's text), subject, grade (Int16), score (Float64, null if there
         is none) [scale-score points], school_id, optional district_id and enrolled, the yes/no columns of
-        the specification (Boolean) and its categories (String), then the caller's other columns untouched.
+        the specification (Boolean) and its categories (String), csem (Float64) [CSEM points] if the
+        specification reads it, then the caller's other columns untouched.
     counts : polars.DataFrame
         Waterfall so far (steps read, valid, unique): subject, year, step, rows, excluded, reason.
     origin : str
@@ -118,8 +120,8 @@ def read_table(source: CallerFrame | str | Path, spec: GrowthSpec) -> StudentTab
         CSV (``.csv``, ``.csv.gz``) or Parquet file; pandas, polars (eager or lazy), pyarrow or DuckDB frame.
         It is not changed.
     spec : GrowthSpec
-        ``spec.columns`` says how columns are named; ``spec.scale``, ``spec.peers``, ``spec.groups`` and
-        ``spec.school`` say what must be there.
+        ``spec.columns`` says how columns are named; ``spec.scale``, ``spec.peers``, ``spec.groups``,
+        ``spec.school`` and ``spec.measurement`` say what must be there.
 
     Returns
     -------
@@ -155,7 +157,7 @@ def read_table(source: CallerFrame | str | Path, spec: GrowthSpec) -> StudentTab
     _refuse_duplicates(frame, names)
     lines += step_lines(ALL_SUBJECTS, None, "unique", lines[-1].rows, {})
     frame = frame.sort(KEY)
-    used = (*CANONICAL, *flag_columns(spec), *category_columns(spec))
+    used = (*CANONICAL, *flag_columns(spec), *category_columns(spec), *measurement_columns(spec))
     digest = loaded.digest or _digest(frame.select(c for c in frame.columns if c in used))
     return StudentTable(frame, waterfall_frame(lines), loaded.kind, digest)
 
@@ -195,6 +197,7 @@ def _typed(raw: pl.DataFrame, names: dict[str, str], spec: GrowthSpec) -> pl.Dat
         if own in _NEVER_MISSING:
             problems += _blank(_named(own, names), raw.height, parsed)
     problems += _not_finite(_named("score", names), columns["score"])
+    problems += _not_an_error(_named("csem", names), columns.get("csem"))
     problems += _enrolment_unknown(_named("enrolled", names), columns, spec)
     labels = columns.get("year_label", read_text(raw["year"]).values)
     columns["year_label"] = labels.zip_with(labels.is_not_null(), columns["year"].cast(pl.String)).alias(
@@ -213,7 +216,13 @@ def _column_rules(raw: pl.DataFrame, spec: GrowthSpec) -> dict[str, _Rule]:
     rules = {own: rule for own, rule in _RULES.items() if own in raw.columns}
     rules |= dict.fromkeys(flags, (read_flag, _YES_NO, "recode it to yes and no, blank if unknown"))
     text = (read_text, "text or whole numbers", "read the column as text")
-    return rules | {own: text for own in category_columns(spec) if own not in rules}
+    rules |= {own: text for own in category_columns(spec) if own not in rules}
+    if spec.measurement.csem == "column":
+        fix = "blank out or rewrite what is not a number"
+        rules["csem"] = (read_score, "a number, blank if there is none", fix)
+    if spec.measurement.program and spec.measurement.program not in rules:
+        rules[spec.measurement.program] = text
+    return rules
 
 
 def _unreadable(name: str, column: pl.Series, parsed: Parsed, rule: str, fix: str) -> list[str]:
@@ -239,6 +248,14 @@ def _not_finite(name: str, score: pl.Series) -> list[str]:
         return []
     rule = "a finite number, blank if there is none"
     return [problem(f"{name} is NaN or infinite", rule=rule, rows=bad, fix="replace them by blanks (null)")]
+
+
+def _not_an_error(name: str, csem: pl.Series | None) -> list[str]:
+    bad = 0 if csem is None else int((~(csem.is_finite() & (csem >= 0))).sum())
+    if not bad:
+        return []
+    rule = "a standard error: a finite number, 0 or more, blank if there is none"
+    return [problem(f"{name} is negative, NaN or infinite", rule=rule, rows=bad, fix="correct those values")]
 
 
 def _enrolment_unknown(name: str, columns: dict[str, pl.Series], spec: GrowthSpec) -> list[str]:

@@ -5,14 +5,17 @@ from growth.spec.model import (
     Cohorts,
     Columns,
     Correction,
+    CsemTable,
     Groups,
     GrowthSpec,
     Knots,
     Levels,
+    Measurement,
     Peers,
     Quantiles,
     Scale,
     School,
+    Student,
 )
 
 __all__ = [
@@ -20,12 +23,15 @@ __all__ = [
     "Cohorts",
     "Columns",
     "Correction",
+    "CsemTable",
     "Groups",
     "GrowthSpec",
     "Knots",
     "Levels",
+    "Measurement",
     "Peers",
     "Quantiles",
     "Scale",
     "School",
+    "Student",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -155,6 +155,70 @@ class Quantiles(_Part):
         return (np.arange(1, self.count + 1) - 0.5) / self.count
 
 
+class Student(_Part):
+    """The engine that places each student among similar students."""
+
+    engine: Literal["quantile", "normal", "eiv", "residual_gain"] = "quantile"
+    """Quantile regression (Betebenner 2009); heteroskedastic normal theory on the same splines; linear
+    prediction corrected for errors in the priors (Fuller 1987); ordinary linear prediction (California)."""
+    prior_terms: Literal["linear", "quadratic"] = "linear"
+    """Terms of each prior in the linear engines, `eiv` and `residual_gain`."""
+    not_definite: Literal["error", "partial"] = "error"
+    """`eiv` where CSEMs leave too little true variance: refuse, or remove as much error as can be removed."""
+
+
+class CsemTable(_Part):
+    """Conditional standard errors of measurement of one test by scale score, as testing programs publish."""
+
+    subject: str
+    grade: int
+    years: tuple[int, ...] = ()
+    """Years the table holds for; every year without a table of its own if not given."""
+    program: str = ""
+    """Testing program, a value of the column `measurement.program`; empty for every other program."""
+    scores: tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
+    """Increasing [scale-score points]."""
+    csem: tuple[Annotated[float, Field(ge=0.0, allow_inf_nan=False)], ...]
+    """One per score [CSEM points]."""
+
+    @model_validator(mode="after")
+    def _is_a_curve(self) -> Self:
+        if len(self.scores) != len(self.csem) or len(self.scores) < 2:
+            raise ValueError(
+                f"as many CSEMs as scores, at least two: got {len(self.csem)} and {len(self.scores)}"
+            )
+        if any(a >= b for a, b in pairwise(self.scores)):
+            raise ValueError(f"the scores of {self.subject} grade {self.grade} must increase")
+        return self
+
+
+class Measurement(_Part):
+    """How far observed scores are from true ones: the conditional standard error of measurement (CSEM)."""
+
+    csem: Literal["none", "column", "table", "function"] = "none"
+    """Where each score's CSEM comes from: the column `csem`, `tables` (natural cubic spline of the score), or
+    the Python argument `csem` of `run` and `build_panels`."""
+    tables: tuple[CsemTable, ...] = ()
+    program: str = ""
+    """Column that names each row's testing program, where tables differ by it."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.csem == "table") != bool(self.tables):
+            raise ValueError('measurement.tables and measurement.csem = "table" go together')
+        if any(table.program for table in self.tables) != bool(self.program):
+            raise ValueError("measurement.program and tables that name a program go together")
+        keys = [
+            (table.subject, table.grade, table.program, year)
+            for table in self.tables
+            for year in table.years or (None,)
+        ]
+        twice = sorted({f"{s} grade {g}" for s, g, p, y in keys if keys.count((s, g, p, y)) > 1})
+        if twice:
+            raise ValueError(f"more than one table for the same program and year: {', '.join(twice)}")
+        return self
+
+
 class Correction(_Part):
     """Corrections of student percentiles."""
 
@@ -231,6 +295,8 @@ class GrowthSpec(_Part):
     peers: Peers = Peers()
     basis: Basis = Basis()
     quantiles: Quantiles = Quantiles()
+    student: Student = Student()
+    measurement: Measurement = Measurement()
     correction: Correction = Correction()
     school: School = School()
     groups: Groups = Groups()
@@ -240,7 +306,32 @@ class GrowthSpec(_Part):
     def _consistent(self) -> Self:
         if self.correction.loss_hoss and not self.scale.bounds:
             raise ValueError("correction.loss_hoss needs scale.bounds")
+        ignored = [name for name, engines in self._chosen() if self.student.engine not in engines]
+        if ignored:
+            raise ValueError(
+                f"student.engine = {self.student.engine!r} cannot honour {', '.join(ignored)}: "
+                "leave out what it does not use, or choose another engine"
+            )
+        if self.student.engine == "eiv" and self.measurement.csem == "none":
+            raise ValueError(
+                'student.engine = "eiv" needs the CSEM of the priors: measurement.csem = "column", "table" '
+                'or "function"'
+            )
         return self
+
+    def _chosen(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield each choice that differs from the default and is not for every engine, with its engines."""
+        curves, splines, linear = ("quantile",), ("quantile", "normal"), ("eiv", "residual_gain")
+        if self.quantiles != Quantiles():
+            yield "quantiles", curves
+        if self.correction.loss_hoss:
+            yield "correction.loss_hoss", curves
+        if self.basis != Basis():
+            yield "basis", splines
+        if self.student.prior_terms != "linear":
+            yield "student.prior_terms", linear
+        if self.student.not_definite != "error":
+            yield "student.not_definite", ("eiv",)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> GrowthSpec:
