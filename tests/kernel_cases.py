@@ -13,7 +13,7 @@ import numpy as np
 import problems
 
 from growth._types import FloatArray
-from growth.quantile import QuantileProcess, SplineBasis, fit_quantiles, prepare
+from growth.quantile import QuantileProcess, SplineBasis, designs, fit_quantiles
 
 TAUS = (0.1, 0.5, 0.55, 0.9)
 
@@ -34,11 +34,11 @@ def fits() -> Iterator[tuple[str, problems.Problem, QuantileProcess]]:
     many = problems.Problem(np.tile(repeated.design, (220, 1)), np.tile(repeated.response, 220))
     yield "repeated", many, fit_quantiles(many.design, many.response, TAUS)
     flags = problems.make("flags", 700, 4, 2)
-    before, prepare.LOOK_UP_FROM = prepare.LOOK_UP_FROM, 0
+    before, designs.CODE_FROM = designs.CODE_FROM, 0
     try:
         yield "coded", flags, fit_quantiles(flags.design, flags.response, TAUS, blocks=[slice(1, 3)])
     finally:
-        prepare.LOOK_UP_FROM = before
+        designs.CODE_FROM = before
 
 
 def results() -> dict[str, FloatArray]:

@@ -191,7 +191,7 @@ def test_coded_columns_change_nothing(kind: str, blocked: int, monkeypatch: pyte
     """Blocks of columns with few distinct values are looked up: the same vertices with the same bits."""
     problem = problems.make(kind, 2_500, 15, 1)
     plain = fit(problem, GRID)
-    monkeypatch.setattr("growth.quantile.prepare.LOOK_UP_FROM", 0)
+    monkeypatch.setattr("growth.quantile.designs.CODE_FROM", 0)
     coded = fit(problem, GRID, blocks=[slice(1, 8), slice(8, blocked)][: blocked // 7])
     np.testing.assert_array_equal(coded.coef, plain.coef)
     np.testing.assert_array_equal(coded.basis, plain.basis)

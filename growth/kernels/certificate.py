@@ -16,11 +16,14 @@ residuals are used only beyond their error bound).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
 from growth.kernels.compiler import kernel, search
+from growth.kernels.rows import Rows, add_row, read_row
 
 
 @kernel
@@ -83,20 +86,20 @@ def _solve_transposed(lu: FloatArray, order: IntArray, v: FloatArray, x_out: Flo
 
 
 @kernel
-def vertex_coefficients(
-    design: FloatArray, response: FloatArray, basis: IntArray, coef_out: FloatArray
-) -> int:
+def vertex_coefficients(rows: Rows, response: FloatArray, basis: IntArray, coef_out: FloatArray) -> int:
     """Write the coefficients through each basis, shape (m, p), refined twice.
 
     Returns the number of singular bases (their coefficients are NaN).
     """
     m, p = basis.shape
     lu, order, gap, move = np.empty((p, p)), np.empty(p, np.int64), np.empty(p), np.empty(p)
+    lines = np.empty((p, p))
     singular = 0
     for k in range(m):
         for j in range(p):
+            read_row(rows, basis[k, j], lines[j])
             for a in range(p):
-                lu[j, a] = design[basis[k, j], a]
+                lu[j, a] = lines[j, a]
         if not _lu(lu, order):
             coef_out[k, :] = np.nan
             singular += 1
@@ -104,10 +107,9 @@ def vertex_coefficients(
         coef_out[k, :] = 0.0
         for _ in range(3):
             for j in range(p):
-                i = basis[k, j]
-                s = response[i]
+                s = response[basis[k, j]]
                 for a in range(p):
-                    s -= design[i, a] * coef_out[k, a]
+                    s -= lines[j, a] * coef_out[k, a]
                 gap[j] = s
             _solve(lu, order, gap, move)
             for a in range(p):
@@ -115,52 +117,139 @@ def vertex_coefficients(
     return singular
 
 
+MOST_EXACT = 4096
+"""Sums of more places would not be exact in single precision."""
+
+
+class Tally(NamedTuple):
+    """The residuals of one row for all taus, counted (integers, held in single precision)."""
+
+    unsettled: np.float32
+    """How many are within their error bound."""
+    negative: np.float32
+    """How many are negative."""
+    places: np.float32
+    """Sum of the places of those: for a row that turns negative once and stays so, those of the last ones."""
+
+
 @search
-def _single_residuals(
-    base: np.float32,
-    x: NDArray[np.float32],
-    used: IntArray,
-    q: int,
-    turned: NDArray[np.float32],
-    slack: NDArray[np.float32],
-    r_out: NDArray[np.float32],
-) -> tuple[np.float32, np.float32, np.float32]:
-    """Residuals for all taus; how many are within their error bound, negative, unlike their neighbour."""
+def _dense_residuals(
+    base: np.float32, row: FloatArray, turned: NDArray[np.float32], used: IntArray, r_out: NDArray[np.float32]
+) -> None:
+    """Residuals of one row for all taus; zeros in the row cost nothing."""
     m = r_out.shape[0]
+    q = 0
+    for a in range(row.shape[0]):
+        used[q] = a
+        q += row[a] != 0.0
     for k in range(m):
         r_out[k] = base
     s = 0
     while s + 3 < q:
-        v0, v1, v2, v3 = x[s], x[s + 1], x[s + 2], x[s + 3]
         a0, a1, a2, a3 = used[s], used[s + 1], used[s + 2], used[s + 3]
+        v0, v1, v2, v3 = np.float32(row[a0]), np.float32(row[a1]), np.float32(row[a2]), np.float32(row[a3])
         for k in range(m):
             r_out[k] -= v0 * turned[a0, k] + v1 * turned[a1, k] + v2 * turned[a2, k] + v3 * turned[a3, k]
         s += 4
     while s < q:
-        v0, a0 = x[s], used[s]
+        a0 = used[s]
+        v0 = np.float32(row[a0])
         for k in range(m):
             r_out[k] -= v0 * turned[a0, k]
         s += 1
-    unsettled = np.float32(0.0)
-    flips = np.float32(0.0)
-    negative = np.float32(0.0)
+
+
+@search
+def _coded_residuals(
+    base: np.float32, rows: Rows, i: int, tables: NDArray[np.float32], r_out: NDArray[np.float32]
+) -> None:
+    """Residuals of one row for all taus, from tables of fitted values."""
+    for k in range(r_out.shape[0]):
+        r_out[k] = base
+    for b in range(rows.codes.shape[0]):
+        line = tables[b, rows.codes[b, i]]
+        for k in range(r_out.shape[0]):
+            r_out[k] -= line[k]
+
+
+@search
+def _tally(r: NDArray[np.float32], slack: NDArray[np.float32], place: NDArray[np.float32]) -> Tally:
+    unsettled, negative, places = np.float32(0.0), np.float32(0.0), np.float32(0.0)
     one, zero = np.float32(1.0), np.float32(0.0)
-    for k in range(m):
-        unsettled += one if abs(r_out[k]) <= slack[k] else zero
-        negative += one if r_out[k] < zero else zero
-    for k in range(1, m):
-        flips += one if (r_out[k] < zero) != (r_out[k - 1] < zero) else zero
-    return unsettled, negative, flips
+    for k in range(r.shape[0]):
+        unsettled += one if abs(r[k]) <= slack[k] else zero
+        negative += one if r[k] < zero else zero
+        places += place[k] if r[k] < zero else zero
+    return Tally(unsettled, negative, places)
+
+
+@search
+def _tally_two(
+    base: np.float32,
+    one_line: NDArray[np.float32],
+    other: NDArray[np.float32],
+    slack: NDArray[np.float32],
+    place: NDArray[np.float32],
+) -> Tally:
+    """Tally of base - one_line - other, without storing it."""
+    unsettled, negative, places = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+    one, zero = np.float32(1.0), np.float32(0.0)
+    for k in range(one_line.shape[0]):
+        r = base - (one_line[k] + other[k])
+        unsettled += one if abs(r) <= slack[k] else zero
+        negative += one if r < zero else zero
+        places += place[k] if r < zero else zero
+    return Tally(unsettled, negative, places)
+
+
+@search
+def _tally_three(
+    base: np.float32,
+    one_line: NDArray[np.float32],
+    other: NDArray[np.float32],
+    third: NDArray[np.float32],
+    slack: NDArray[np.float32],
+    place: NDArray[np.float32],
+) -> Tally:
+    """Tally of base - one_line - other - third, without storing it."""
+    unsettled, negative, places = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+    one, zero = np.float32(1.0), np.float32(0.0)
+    for k in range(one_line.shape[0]):
+        r = base - (one_line[k] + other[k] + third[k])
+        unsettled += one if abs(r) <= slack[k] else zero
+        negative += one if r < zero else zero
+        places += place[k] if r < zero else zero
+    return Tally(unsettled, negative, places)
+
+
+@kernel
+def _fitted_tables(rows: Rows, turned: FloatArray) -> NDArray[np.float32]:
+    """Fitted values of every table line for all taus, shape (blocks, lines, m)."""
+    blocks, lines = rows.codes.shape[0], rows.tables.shape[1]
+    m = turned.shape[1]
+    out = np.empty((blocks, lines, m), np.float32)
+    line = np.empty(m)
+    for b in range(blocks):
+        for c in range(lines):
+            line[:] = 0.0
+            for a in range(rows.first[b], rows.last[b]):
+                x = rows.tables[b, c, a]
+                if x != 0.0:
+                    for k in range(m):
+                        line[k] += x * turned[a, k]
+            for k in range(m):
+                out[b, c, k] = np.float32(line[k])
+    return out
 
 
 @kernel
 def sweep(
-    design: FloatArray,
+    rows: Rows,
     response: FloatArray,
+    offset: FloatArray,
     weight: FloatArray,
-    center: FloatArray,
     coef: FloatArray,
-    turned32: NDArray[np.float32],
+    shift: FloatArray,
     slack32: NDArray[np.float32],
     near_tolerance: float,
     below_out: FloatArray,
@@ -170,24 +259,25 @@ def sweep(
     """One pass over the rows for all taus: who lies below which hyperplane.
 
     Single-precision residuals settle all signs that are beyond their error bound; the others are computed in
-    double. As tau grows a row's residual changes sign once or a few times, so rows are summed where they
+    double. As tau grows most rows' residuals turn negative once and stay so: rows are summed where they
     change sign and the sums for each tau follow by accumulation.
 
     Parameters
     ----------
-    design : ndarray, shape (n, p)
+    rows : Rows
+        n rows of p columns.
     response, weight : ndarray, shape (n,)
-    center : ndarray, shape (p,)
-        Coefficients about which the single-precision residuals are taken.
+    offset : ndarray, shape (n,)
+        response - X center.
     coef : ndarray, shape (m, p)
-    turned32 : ndarray, shape (p, m)
-        Single-precision coef - center, one column per tau.
+    shift : ndarray, shape (m, p)
+        coef - center.
     slack32 : ndarray, shape (m,)
         Error bound of the single-precision residuals.
     near_tolerance : float
         Rows with a smaller absolute residual are listed.
-    below_out : ndarray, shape (m + 1, p + 1)
-        Sum of w_i (x_i, y_i - x_i'center) over the rows with a negative residual, last line: over all rows.
+    below_out : ndarray, shape (m, p + 1)
+        Sum of w_i (x_i, offset_i) over the rows with a negative residual.
     near_out : ndarray, shape (capacity, 2)
         (position of tau, row) of the near rows.
     near_residual_out : ndarray, shape (capacity,)
@@ -197,53 +287,75 @@ def sweep(
     int
         Number of near rows; more than the capacity means that the list is incomplete.
     """
-    n, p = design.shape
-    m = coef.shape[0]
+    m, p = coef.shape
+    blocks = rows.codes.shape[0]
+    turned = np.ascontiguousarray(shift.T)
+    turned32 = turned.astype(np.float32)
+    tables = _fitted_tables(rows, turned)
+    place = np.arange(m).astype(np.float32)
     r = np.empty(m, np.float32)
-    x32 = np.empty(p, np.float32)
-    used = np.empty(p, np.int64)
-    for k in range(m + 1):
-        for a in range(p + 1):
-            below_out[k, a] = 0.0
+    used = np.empty(p + 1, np.int64)
+    row = np.empty(p)
+    below_out[:, :] = 0.0
+    # Weight by table line and by the first tau at which a row lies below; the last place: never.
+    turns = np.zeros((blocks, rows.tables.shape[1], m + 1))
     near = 0
-    for i in range(n):
-        q = 0
-        base = response[i]
-        for a in range(p):
-            v = design[i, a]
-            if v != 0.0:
-                used[q] = a
-                x32[q] = np.float32(v)
-                base -= v * center[a]
-                q += 1
-        unsettled, count, flips = _single_residuals(np.float32(base), x32, used, q, turned32, slack32, r)
-        if unsettled > 0.0:
-            flips = np.float32(m + 1)  # unknown: look at every neighbour
-            for k in range(m):
-                if abs(r[k]) <= slack32[k]:
-                    exact = response[i]
-                    for s in range(q):
-                        exact -= design[i, used[s]] * coef[k, used[s]]
-                    r[k] = np.float32(-1.0) if exact < 0.0 else np.float32(1.0)
-                    if abs(exact) < near_tolerance:
-                        if near < near_out.shape[0]:
-                            near_out[near, 0] = k
-                            near_out[near, 1] = i
-                            near_residual_out[near] = exact
-                        near += 1
-        w = weight[i]
-        negative = r[0] < 0.0
-        if negative:
-            _add_row(design, i, used, q, w, base, below_out[0])
-        if flips == 1.0 and not negative:
-            _add_row(design, i, used, q, w, base, below_out[m - int(count)])
-        elif flips > 0.0:
-            for k in range(1, m):
-                now = r[k] < 0.0
-                if now != negative:
-                    _add_row(design, i, used, q, w if now else -w, base, below_out[k])
-                    negative = now
-        _add_row(design, i, used, q, w, base, below_out[m])
+    for i in range(response.shape[0]):
+        base, w = offset[i], weight[i]
+        base32 = np.float32(base)
+        if blocks == 2:
+            line0, line1 = tables[0, rows.codes[0, i]], tables[1, rows.codes[1, i]]
+            tally = _tally_two(base32, line0, line1, slack32, place)
+        elif blocks == 3:
+            line0, line1 = tables[0, rows.codes[0, i]], tables[1, rows.codes[1, i]]
+            tally = _tally_three(base32, line0, line1, tables[2, rows.codes[2, i]], slack32, place)
+        elif blocks > 0:
+            _coded_residuals(base32, rows, i, tables, r)
+            tally = _tally(r, slack32, place)
+        else:
+            _dense_residuals(base32, rows.design[i], turned32, used, r)
+            tally = _tally(r, slack32, place)
+        count = np.int64(tally.negative)
+        exact_tally = m <= MOST_EXACT and tally.unsettled == 0.0
+        if exact_tally and 2 * np.int64(tally.places) == count * (2 * m - 1 - count):
+            if blocks > 0:
+                for b in range(blocks):
+                    turns[b, rows.codes[b, i], m - count] += w
+            elif count > 0:
+                add_row(rows, i, w, below_out[m - count])
+            if count > 0:
+                below_out[m - count, p] += w * base
+            continue
+        if blocks > 0:
+            _coded_residuals(base32, rows, i, tables, r)
+        read_row(rows, i, row)
+        negative = False
+        for k in range(m):
+            now = r[k] < 0.0
+            if abs(r[k]) <= slack32[k]:
+                exact = response[i]
+                for a in range(p):
+                    exact -= row[a] * coef[k, a]
+                now = exact < 0.0
+                if abs(exact) < near_tolerance:
+                    if near < near_out.shape[0]:
+                        near_out[near, 0] = k
+                        near_out[near, 1] = i
+                        near_residual_out[near] = exact
+                    near += 1
+            if now != negative:
+                f = w if now else -w
+                for a in range(p):
+                    below_out[k, a] += f * row[a]
+                below_out[k, p] += f * base
+                negative = now
+    for b in range(blocks):
+        for c in range(rows.tables.shape[1]):
+            for a in range(rows.first[b], rows.last[b]):
+                x = rows.tables[b, c, a]
+                if x != 0.0:
+                    for k in range(m):
+                        below_out[k, a] += x * turns[b, c, k]
     for k in range(1, m):
         for a in range(p + 1):
             below_out[k, a] += below_out[k - 1, a]
@@ -251,17 +363,8 @@ def sweep(
 
 
 @kernel
-def _add_row(
-    design: FloatArray, i: int, used: IntArray, q: int, w: float, base: float, sum_out: FloatArray
-) -> None:
-    for s in range(q):
-        sum_out[used[s]] += w * design[i, used[s]]
-    sum_out[design.shape[1]] += w * base
-
-
-@kernel
 def duality_gaps(
-    design: FloatArray,
+    rows: Rows,
     weight: FloatArray,
     taus: FloatArray,
     basis: IntArray,
@@ -269,6 +372,7 @@ def duality_gaps(
     near_residual: FloatArray,
     near_side: IntArray,
     below: FloatArray,
+    total: FloatArray,
     dual_out: FloatArray,
     gap_out: FloatArray,
     excess_out: FloatArray,
@@ -279,8 +383,10 @@ def duality_gaps(
     ----------
     near_side : ndarray, shape (q,)
         Side (+1, -1) of each near row, 0 for basic ones.
-    below : ndarray, shape (m + 1, p + 1)
+    below : ndarray, shape (m, p + 1)
         From `sweep`.
+    total : ndarray, shape (p,)
+        Sum of w_i x_i.
     dual_out : ndarray, shape (m, p)
         Dual values of the basic rows, divided by their weights: within [tau - 1, tau].
     gap_out : ndarray, shape (m,)
@@ -293,14 +399,13 @@ def duality_gaps(
     for k in range(m):
         gap_out[k] = 0.0
         for a in range(p):
-            g[k, a] = taus[k] * below[m, a] - below[k, a]
+            g[k, a] = taus[k] * total[a] - below[k, a]
     for s in range(near.shape[0]):
         k, i = near[s, 0], near[s, 1]
         d = 0.0 if near_side[s] == 0 else weight[i] * (taus[k] if near_side[s] > 0 else taus[k] - 1.0)
         counted = weight[i] * (taus[k] if near_residual[s] >= 0.0 else taus[k] - 1.0)
         if d != counted:
-            for a in range(p):
-                g[k, a] += (d - counted) * design[i, a]
+            add_row(rows, i, d - counted, g[k])
         if near_side[s] != 0:
             r = near_residual[s]
             loss = weight[i] * (taus[k] * r if r >= 0.0 else (taus[k] - 1.0) * r)
@@ -308,8 +413,7 @@ def duality_gaps(
     lu, order, d = np.empty((p, p)), np.empty(p, np.int64), np.empty(p)
     for k in range(m):
         for j in range(p):
-            for a in range(p):
-                lu[j, a] = design[basis[k, j], a]
+            read_row(rows, basis[k, j], lu[j])
         if not _lu(lu, order):
             for j in range(p):
                 dual_out[k, j] = np.nan

@@ -78,7 +78,7 @@ def leverages(design: FloatArray, metric: FloatArray, leverage_out: NDArray[np.f
     n, p = design.shape
     block = np.empty((p, TILE))
     square = np.empty(TILE)
-    for start in range(0, leverage_out.shape[0], TILE):
+    for start in range(0, n, TILE):
         stop = min(TILE, n - start)
         for i in range(TILE):
             square[i] = 0.0
@@ -94,6 +94,6 @@ def leverages(design: FloatArray, metric: FloatArray, leverage_out: NDArray[np.f
             for i in range(TILE):
                 block[a, i] *= f
                 square[i] += block[a, i] * block[a, i]
-        for i in range(TILE):
+        for i in range(stop):
             h = np.sqrt(square[i])
             leverage_out[start + i] = np.float32(h * 1.000001 + 1e-30) if h < FENCE else np.float32(ALWAYS)

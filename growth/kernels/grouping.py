@@ -1,8 +1,9 @@
-"""Rows that are equal, found by hashing: duplicates of whole rows, and distinct values of column blocks."""
+"""Rows of design and response that are equal, found by hashing."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
 from growth.kernels.compiler import kernel
@@ -12,7 +13,7 @@ from growth.kernels.compiler import kernel
 def group_equal(
     key: FloatArray,
     design: FloatArray,
-    columns: IntArray,
+    response: FloatArray,
     most: int,
     group_out: IntArray,
     first_out: IntArray,
@@ -24,8 +25,7 @@ def group_equal(
     key : ndarray, shape (n,)
         Equal rows have equal keys.
     design : ndarray, shape (n, p)
-    columns : ndarray, shape (q,)
-        Columns of the design that must agree within a group.
+    response : ndarray, shape (n,)
     most : int
         Give up beyond this many groups.
     group_out : ndarray, shape (n,)
@@ -58,8 +58,49 @@ def group_equal(
             groups += 1
         else:
             f = first_out[g]
-            for a in columns:
+            if response[i] != response[f]:
+                return -1
+            for a in range(design.shape[1]):
                 if design[i, a] != design[f, a]:
                     return -1
+        group_out[i] = g
+    return groups
+
+
+@kernel
+def group_coded(
+    codes: NDArray[np.uint16], response: FloatArray, most: int, group_out: IntArray, first_out: IntArray
+) -> int:
+    """Give groups of rows with equal codes and response numbers, for at most four blocks of codes."""
+    blocks = codes.shape[0]
+    if blocks > 4:
+        return -1
+    size = 16
+    while size < 2 * most:
+        size *= 2
+    table = np.full(size, -1, np.int32)
+    packs = np.empty(most, np.int64)
+    values = np.empty(most)
+    bits = response.view(np.uint64)
+    groups = 0
+    for i in range(response.shape[0]):
+        pack = np.int64(0)
+        for b in range(blocks):
+            pack = pack * 65536 + codes[b, i]
+        h = (bits[i] ^ (np.uint64(pack) * np.uint64(0xC2B2AE3D27D4EB4F))) * np.uint64(0x9E3779B97F4A7C15)
+        slot = np.int64((h ^ (h >> np.uint64(29))) & np.uint64(size - 1))
+        g = np.int64(table[slot])
+        while g >= 0 and (packs[g] != pack or values[g] != response[i]):
+            slot = (slot + 1) & (size - 1)
+            g = np.int64(table[slot])
+        if g < 0:
+            if groups == most:
+                return -1
+            table[slot] = groups
+            packs[groups] = pack
+            values[groups] = response[i]
+            first_out[groups] = i
+            g = groups
+            groups += 1
         group_out[i] = g
     return groups

@@ -14,7 +14,16 @@ from joblib import Parallel, delayed, effective_n_jobs
 from growth._types import FloatArray, IntArray
 from growth.errors import ConvergenceError, problem
 from growth.kernels import process as kernel
-from growth.quantile.prepare import Moments, Prepared, checked, collapse, independent_columns, prepare
+from growth.quantile.designs import DenseDesign
+from growth.quantile.prepare import (
+    Prepared,
+    arranged,
+    checked,
+    collapse,
+    independent_columns,
+    prepare,
+    screened_from,
+)
 from growth.quantile.process import QuantileProcess
 from growth.quantile.proof import prove
 
@@ -92,12 +101,12 @@ def fit_quantiles(
     kept_rows = np.flatnonzero(weight > 0.0)
     if kept_rows.size < weight.size:
         design, response, weight = design[kept_rows], response[kept_rows], weight[kept_rows]
-    first, design, response, weight = collapse(design, response, weight)
-    moments = Moments.of(design, weight)
-    kept, dropped = independent_columns(design, moments.gram)
+    first, rows, response, weight = collapse(arranged(design, blocks), response, weight)
+    moments = rows.moments(weight)
+    kept, dropped = independent_columns(rows, moments.gram)
     if dropped:
-        design, moments = np.ascontiguousarray(design[:, kept]), moments.subset(kept)
-    prepared = prepare(design, response, weight, moments, [] if dropped else blocks)
+        rows, moments = DenseDesign(np.ascontiguousarray(rows.dense()[:, kept])), moments.subset(kept)
+    prepared = prepare(rows, response, weight, moments)
     if prepared.problem.offset_max <= prepared.problem.near:
         basis, ties, counters, fallback = _perfect_fit(prepared, grid)
     else:
@@ -122,7 +131,7 @@ def fit_quantiles(
         objective=objective,
         relative_gap=gap,
         dual=dual,
-        basis=kept_rows[first[basis]],
+        basis=kept_rows[first[prepared.order[basis]]],
         status=tuple("fallback" if used else "certified" for used in fallback),
         counters=counters,
         names=labels,
@@ -133,7 +142,7 @@ def fit_quantiles(
 
 def _band_target(n: int, p: int) -> int:
     """Return the number of rows near the hyperplane that is cheapest to work with; n or more means all."""
-    if n <= max(600, 30 * p):
+    if n <= screened_from(p):
         return n
     return int(20 * p + (0.2 if n < 50_000 else 0.6) * np.sqrt(n * p))
 
@@ -151,7 +160,7 @@ def _walk(
     prepared: Prepared, taus: FloatArray, n_jobs: int | None
 ) -> tuple[IntArray, IntArray, dict[str, IntArray], list[bool]]:
     data = prepared.problem
-    n, p = data.design.shape
+    n, p = prepared.design.shape
     m = taus.size
     target = _band_target(n, p)
     start_rows = _start_rows(n, p)
@@ -199,7 +208,7 @@ def _walk(
     middle = int(np.argmin(np.abs(taus - 0.5)))
     threads = 1 if n_jobs is None else min(2, int(effective_n_jobs(n_jobs)))
     work = [_workspace(data) for _ in range(threads)]
-    state = _initial_state(data)
+    state = _initial_state(prepared)
     kernel.cold_start(data, state, work[0], taus[middle], start_rows, 0.6 * limit / n)
     found = [walk(work[0], state, np.array([middle]), float(taus[middle]), target, limit, True)]
     halves = [np.arange(middle + 1, m), np.arange(middle - 1, -1, -1)]
@@ -212,7 +221,7 @@ def _walk(
     failed = np.flatnonzero(status != kernel.OK)
     for k in failed:
         status[k] = kernel.OK
-        found.append(walk(work[0], _initial_state(data), np.array([k]), float(taus[k]), n, n, True))
+        found.append(walk(work[0], _initial_state(prepared), np.array([k]), float(taus[k]), n, n, True))
     if (status != kernel.OK).any():
         raise ConvergenceError(
             f"{int(np.count_nonzero(status))} of {m} quantiles found no optimal vertex within the budget."
@@ -229,7 +238,7 @@ def _perfect_fit(
     """All rows lie on one hyperplane: any independent rows are a basis, and the dual point 0 proves it."""
     from scipy.linalg import qr
 
-    design = prepared.problem.design
+    design = prepared.design.dense()
     p = design.shape[1]
     rows = qr(design.T, mode="r", pivoting=True)[1][:p].astype(np.int64)
     basis = np.tile(rows, (taus.size, 1))
@@ -237,11 +246,11 @@ def _perfect_fit(
     return basis, np.empty((0, 3), np.int64), counters, [False] * taus.size
 
 
-def _initial_state(data: kernel.Problem) -> kernel.State:
-    p = data.design.shape[1]
-    n = data.response.size
+def _initial_state(prepared: Prepared) -> kernel.State:
+    data = prepared.problem
+    n, p = prepared.design.shape
     side = np.where(data.offset32 < 0, np.float32(-1), np.float32(1))
-    below = data.design.T @ np.where(side[:n] < 0, data.weight, 0.0)
+    below = prepared.design.total(np.where(side[:n] < 0, data.weight, 0.0))
     step = max(1, n // 4096)
     width = float(
         np.median(np.abs(data.offset32[:n:step]) / np.minimum(data.leverage32[:n:step], kernel.FENCE))
@@ -254,24 +263,22 @@ def _initial_state(data: kernel.Problem) -> kernel.State:
         width=np.array([max(width, 1e-300)]),
         basis=np.full(p, -1),
         ties=np.zeros(1, np.int64),
+        tile_low=np.full(data.tile_lever.size, -np.inf, np.float32),
+        tile_high=np.full(data.tile_lever.size, np.inf, np.float32),
+        tile_seen=np.zeros(data.tile_lever.size, np.int64),
+        seen=np.empty((kernel.SEEN, p)),
+        seen_level=np.empty(kernel.SEEN),
+        n_seen=np.zeros(1, np.int64),
     )
 
 
 def _copy(state: kernel.State) -> kernel.State:
-    return kernel.State(
-        coef=state.coef.copy(),
-        curvature=state.curvature.copy(),
-        side32=state.side32.copy(),
-        below=state.below.copy(),
-        width=state.width.copy(),
-        basis=state.basis.copy(),
-        ties=state.ties.copy(),
-    )
+    return kernel.State(*(part.copy() for part in state))
 
 
 def _workspace(data: kernel.Problem) -> kernel.Work:
     """Return scratch for up to all rows; pages that are never touched take no memory."""
-    p = data.design.shape[1]
+    p = data.total.size
     rows = data.offset32.size
     capacity = data.response.size
 
@@ -283,6 +290,9 @@ def _workspace(data: kernel.Problem) -> kernel.Work:
 
     return kernel.Work(
         residual32=np.zeros(rows, np.float32),
+        sums=np.zeros(data.rows.tables.shape[:2], np.float32),
+        moved_by=np.zeros(kernel.SEEN, np.float32),
+        moved_apart=np.zeros(kernel.SEEN, np.float32),
         listed=integers(rows),
         rows=integers(capacity),
         lines=zeros(capacity, p),

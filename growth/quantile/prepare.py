@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
 from growth.errors import ColumnError, SpecError, problem
-from growth.kernels import design as summary
 from growth.kernels import grouping
 from growth.kernels import process as kernel
+from growth.quantile.designs import CodedDesign, DenseDesign, Design, Moments
 
 RANK_TOLERANCE = 1e-7
 """A column whose part orthogonal to earlier columns is a smaller share of its length is dropped."""
@@ -26,43 +26,6 @@ NEAR = 2.0**-26
 """Rows nearer to a hyperplane than this share are proven with the side that the solver gave them."""
 COLLAPSE_FROM = 8192
 """Fewer rows are not searched for duplicates."""
-LOOK_UP_FROM = 50_000
-"""Fewer rows are not worth coding."""
-LOOK_UP_VALUES = 4096
-"""Most distinct values of a column block."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """Weighted sums over the rows of a design."""
-
-    gram: FloatArray  # (p, p) X'WX
-    total: FloatArray  # (p,) sum of w_i x_i
-    total_abs: FloatArray  # (p,) sum of w_i |x_i|
-    largest: FloatArray  # (p,) largest |x_i|
-
-    @classmethod
-    def of(cls, design: FloatArray, weight: FloatArray) -> Moments:
-        """Compute the moments in one pass."""
-        p = design.shape[1]
-        out = cls(np.empty((p, p)), np.empty(p), np.empty(p), np.empty(p))
-        summary.moments(design, weight, out.gram, out.total, out.total_abs, out.largest)
-        return out
-
-    def subset(self, kept: list[int]) -> Moments:
-        """Moments of some of the columns."""
-        return Moments(
-            self.gram[np.ix_(kept, kept)], self.total[kept], self.total_abs[kept], self.largest[kept]
-        )
-
-    def rescaled(self, columns: FloatArray, weights: float) -> Moments:
-        """Moments after dividing columns and weights."""
-        return Moments(
-            self.gram / np.outer(columns, columns) / weights,
-            self.total / columns / weights,
-            self.total_abs / columns / weights,
-            self.largest / columns,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +37,10 @@ class Prepared:
     """
 
     problem: kernel.Problem
-    weight: FloatArray  # (n,) as given; those of the problem have mean 1
+    design: Design  # of the problem
+    order: IntArray  # (n,) row of the caller's design that each row of the problem is
+    offset: FloatArray  # (n,) response - design @ center
+    weight: FloatArray  # (n,) on the caller's scale; those of the problem have mean 1
     scale: float  # typical deviation of the response
     column_scale: FloatArray  # (r,) powers of two
     rotation: FloatArray | None  # (r, r) from orthogonal to scaled columns
@@ -103,13 +69,8 @@ def checked(
         raise ColumnError(
             f"The weights have shape {weight.shape} but the response has shape {response.shape}."
         )
-    for what, values in (("design", design), ("response", response), ("weights", weight)):
-        bad = ~np.isfinite(values)
-        if bad.any():
-            rows = int(np.count_nonzero(bad.any(axis=1) if values.ndim == 2 else bad))
-            raise ColumnError(
-                problem(f"The {what} holds NaN or infinite values", rows=rows, fix="drop those rows")
-            )
+    require_finite("response", response)
+    require_finite("weights", weight)
     if (weight < 0.0).any():
         raise ColumnError(problem("Weights are negative", rows=int(np.count_nonzero(weight < 0.0))))
     if not (weight > 0.0).any() or design.shape[1] == 0:
@@ -122,11 +83,28 @@ def checked(
     return design, response, weight, grid, labels
 
 
-def independent_columns(design: FloatArray, gram: FloatArray) -> tuple[list[int], list[int]]:
+def require_finite(what: str, values: FloatArray) -> None:
+    """Raise if a row holds NaN or infinity."""
+    if np.isfinite(values).all():
+        return
+    rows = int(np.count_nonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1)))
+    raise ColumnError(problem(f"The {what} holds NaN or infinite values", rows=rows, fix="drop those rows"))
+
+
+def arranged(matrix: FloatArray, blocks: Sequence[slice]) -> Design:
+    """Code the design where that pays; raise if it is not finite."""
+    coded = CodedDesign.of(matrix, blocks)
+    if coded is not None:
+        return coded
+    require_finite("design", matrix)
+    return DenseDesign(matrix)
+
+
+def independent_columns(design: Design, gram: FloatArray) -> tuple[list[int], list[int]]:
     """Split columns into a full-rank set and those that depend on earlier columns."""
-    p = design.shape[1]
+    n, p = design.shape
     length = np.sqrt(np.diag(gram))
-    if (length > 0.0).all() and design.shape[0] >= p:
+    if (length > 0.0).all() and n >= p:
         try:
             pivots = np.diag(np.linalg.cholesky(gram / np.outer(length, length))) ** 2
             if pivots.min() > SAFE_PIVOT:
@@ -134,7 +112,8 @@ def independent_columns(design: FloatArray, gram: FloatArray) -> tuple[list[int]
         except np.linalg.LinAlgError:
             pass
     # The triangular factor has the same dependencies between columns as the design, without squaring them.
-    scaled = design / np.where(length > 0.0, np.abs(design).max(axis=0, initial=0.0) + (length == 0.0), 1.0)
+    matrix = design.dense()
+    scaled = matrix / np.where(length > 0.0, np.abs(matrix).max(axis=0, initial=0.0) + (length == 0.0), 1.0)
     factor: FloatArray = np.asarray(np.linalg.qr(scaled, mode="r"), dtype=np.float64)
     kept: list[int] = []
     dropped: list[int] = []
@@ -157,86 +136,48 @@ def independent_columns(design: FloatArray, gram: FloatArray) -> tuple[list[int]
 
 
 def collapse(
-    design: FloatArray, response: FloatArray, weight: FloatArray
-) -> tuple[IntArray, FloatArray, FloatArray, FloatArray]:
+    design: Design, response: FloatArray, weight: FloatArray
+) -> tuple[IntArray, Design, FloatArray, FloatArray]:
     """Merge equal rows into one of their total weight where a sample says that this halves the problem.
 
     Returns the row number of each merged row's first member, and the merged arrays.
     """
     n, p = design.shape
     everyone = np.arange(n)
+    unmerged = everyone, design, response, weight
     if n < COLLAPSE_FROM:
-        return everyone, design, response, weight
-    mix = np.cos(np.arange(1.0, p + 2.0) ** 2)  # equal rows give equal sums; others practically never do
+        return unmerged
     sample = everyone[:: max(1, n // 4096)]
-    key = design[sample] @ mix[:-1] + mix[-1] * response[sample]
+    mix = np.cos(np.arange(1.0, p + 2.0) ** 2)  # equal rows give equal sums; others practically never do
+    key = mix[-1] * response[sample] - design.take(sample).residuals(np.zeros(sample.size), mix[:-1])
     pairs = sample.size - np.unique(key).size
     distinct = sample.size**2 / (2 * max(pairs, 1))
     if pairs == 0 or distinct > 0.5 * n:
-        return everyone, design, response, weight
-    key = design @ mix[:-1] + mix[-1] * response
+        return unmerged
     most = min(int(0.7 * n), int(4 * distinct) + 4096)
     group, first = np.empty(n, np.int64), np.empty(most, np.int64)
-    groups = grouping.group_equal(key, design, np.arange(p), most, group, first)
+    if isinstance(design, CodedDesign):
+        groups = grouping.group_coded(design.rows.codes, response, most, group, first)
+    else:
+        key = mix[-1] * response - design.residuals(np.zeros(n), mix[:-1])
+        groups = grouping.group_equal(key, design.dense(), response, most, group, first)
     if groups < 0:
-        return everyone, design, response, weight
+        return unmerged
     rows = first[:groups]
-    # Next to large design values the sum does not show the response to the last bit.
-    if not np.array_equal(response[rows][group], response):
-        return everyone, design, response, weight
     return (
         rows,
-        design[rows],
+        design.take(rows),
         response[rows],
         np.bincount(group, weights=weight, minlength=groups).astype(np.float64),
     )
 
 
-def _look_up_tables(
-    search: FloatArray, blocks: Sequence[slice], padded: int
-) -> tuple[NDArray[np.uint16], FloatArray]:
-    """Code the rows of each column block where blocks take few distinct values (discrete scores, flags).
-
-    Returns codes, shape (blocks, padded), and tables, shape (blocks, values, p), zero outside the block's
-    columns; empty arrays if the design does not split into such blocks or is too small for it to pay.
-    """
-    n, p = search.shape
-    none = np.empty((0, 0), np.uint16), np.empty((0, 0, 0))
-    if not blocks or n < LOOK_UP_FROM:
-        return none
-    inside = np.zeros(p, bool)
-    for block in blocks:
-        inside[block] = True
-    rest = np.flatnonzero(~inside)
-    columns = [np.arange(p)[block] for block in blocks] + ([rest] if rest.size else [])
-    mix = np.zeros((len(columns), p))
-    for b, chosen in enumerate(columns):
-        mix[b, chosen] = np.cos(np.arange(1.0, chosen.size + 1.0) ** 2)
-    keys = mix @ search.T
-    codes = np.zeros((len(columns), padded), np.uint16)
-    found = []
-    group, first = np.empty(n, np.int64), np.empty(LOOK_UP_VALUES, np.int64)
-    for b, chosen in enumerate(columns):
-        values = grouping.group_equal(keys[b], search, chosen, LOOK_UP_VALUES, group, first)
-        if values < 0:
-            return none
-        codes[b, :n] = group
-        found.append(search[np.ix_(first[:values], chosen)])
-    tables = np.zeros((len(columns), max(len(part) for part in found), p))
-    for b, (chosen, part) in enumerate(zip(columns, found, strict=True)):
-        tables[b, : len(part), chosen] = part.T
-    return codes, tables
-
-
-def prepare(
-    design: FloatArray, response: FloatArray, weight: FloatArray, moments: Moments, blocks: Sequence[slice]
-) -> Prepared:
+def prepare(design: Design, response: FloatArray, weight: FloatArray, moments: Moments) -> Prepared:
     """Scale or rotate the design, find leverages, and gather all that the walk over the taus reads."""
-    n, p = design.shape
+    n = response.size
     mean_weight = float(weight.mean())
     relative = weight / mean_weight
     scale = 2.0 ** np.round(np.log2(np.sqrt(np.diag(moments.gram) / weight.sum())))
-    search = design / scale
     moments = moments.rescaled(scale, mean_weight)
     try:
         metric = np.linalg.cholesky(moments.gram)
@@ -246,35 +187,44 @@ def prepare(
     rotation = None
     if not safe:
         # Nearly dependent columns: search in orthogonal coordinates, where all products are well conditioned.
-        factor = np.linalg.qr(search * np.sqrt(relative)[:, None], mode="r")
+        matrix = design.dense() / scale
+        factor = np.linalg.qr(matrix * np.sqrt(relative)[:, None], mode="r")
         rotation = np.linalg.inv(factor) * np.sqrt(n)
-        search = np.ascontiguousarray(search @ rotation)
-        blocks = ()
-        moments = Moments.of(search, relative)
+        design, divisor = DenseDesign(np.ascontiguousarray(matrix @ rotation)), np.ones(len(scale))
+        moments = design.moments(relative)
         metric = np.linalg.cholesky(moments.gram)
-    center = np.linalg.solve(metric.T, np.linalg.solve(metric, search.T @ (relative * response)))
-    offset = response - search @ center
+    else:
+        divisor = scale
+    center = np.linalg.solve(metric.T, np.linalg.solve(metric, design.total(relative * response) / divisor))
+    offset = design.residuals(response, center / divisor)
+    leverage = design.leverages(metric * divisor[:, None])
     spread = _typical_deviation(response)
-    padded = -(-n // kernel.TILE) * kernel.TILE
-    leverage = np.empty(padded, np.float32)
-    summary.leverages(search, np.ascontiguousarray(metric), leverage)
-    codes, tables = _look_up_tables(search, blocks, padded)
-    tiles = np.empty((0 if len(codes) else padded // kernel.TILE, p, kernel.TILE), np.float32)
-    summary.build_tiles(search, tiles)
-    offset32 = np.full(leverage.size, 1e30, np.float32)
+    order = np.arange(n)
+    if n > screened_from(len(scale)):
+        order = _by_residual(offset, leverage, spread)
+        response, relative, weight = response[order], relative[order], weight[order]
+        offset, leverage = offset[order], leverage[order]
+        design = design.take(order)
+    design = design.scaled(divisor)
+    tiles = -(-n // kernel.TILE)
+    offset32 = np.full(tiles * kernel.TILE, 1e30, np.float32)
     offset32[:n] = offset
+    leverage32 = np.full(offset32.size, 1e-30, np.float32)
+    leverage32[:n] = leverage
+    unit, level = _constant(moments, float(relative.sum()))
     data = kernel.Problem(
-        design=search,
+        rows=design.rows,
         response=response,
-        perturbed=response + spread * PERTURBATION * _jitter(n),
+        nudge=spread * PERTURBATION,
         tie=spread * TIE,
         near=4.0 * spread * NEAR,
         weight=relative,
-        tiles=tiles,
-        codes=codes,
-        tables=tables,
+        tiles=design.tiles(),
         offset32=offset32,
-        leverage32=leverage,
+        leverage32=leverage32,
+        tile_lever=leverage32.reshape(tiles, kernel.TILE).max(axis=1),
+        unit=unit,
+        level=level,
         center=center,
         column_max=moments.largest,
         offset_max=float(np.abs(offset).max()),
@@ -283,22 +233,37 @@ def prepare(
         total=moments.total,
         total_abs=moments.total_abs,
     )
-    return Prepared(data, weight, spread, scale, rotation)
+    return Prepared(data, design, order, offset, weight, spread, scale, rotation)
+
+
+def screened_from(p: int) -> int:
+    """Return the number of rows above which not all of them are worked on at every tau."""
+    return max(600, 30 * p)
+
+
+def _by_residual(offset: FloatArray, leverage: NDArray[np.float32], spread: float) -> IntArray:
+    """Order rows by residual, in 16 bits; first those that are always in the band."""
+    place = np.clip(offset * (4000.0 / spread) + 32768.0, 1.0, 65535.0).astype(np.uint16)
+    place[leverage > kernel.FENCE] = 0
+    return np.argsort(place, kind="stable")
+
+
+def _constant(moments: Moments, weights: float) -> tuple[FloatArray, FloatArray]:
+    """Return the coefficients of a constant 1 and the mean row; zeros if no column is constant."""
+    p = len(moments.total)
+    equal = np.abs(moments.total) >= (1.0 - 1e-12) * weights * moments.largest
+    columns = np.flatnonzero(equal & (moments.largest > 0.0))
+    if not columns.size:
+        return np.zeros(p), np.zeros(p)
+    unit = np.zeros(p)
+    unit[columns[0]] = weights / moments.total[columns[0]]
+    return unit, moments.total / weights
 
 
 def _typical_deviation(response: FloatArray) -> float:
     """Return a scale of the response that neither outliers nor heavy ties distort."""
+    response = response[:: max(1, response.size // 8192)]
     deviation = np.abs(response - np.median(response))
     typical = float(np.median(deviation)) or float(deviation.mean())
     rounding = 2.0**-8 * float(np.median(np.abs(response)))
     return max(typical, rounding) or 1.0
-
-
-def _jitter(n: int) -> FloatArray:
-    """Return fixed pseudo-random numbers in [-0.5, 0.5): a hash of the row number (Steele et al. 2014)."""
-    with np.errstate(over="ignore"):
-        z = (np.arange(n, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z ^= z >> np.uint64(31)
-    return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53 - 0.5

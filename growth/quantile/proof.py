@@ -18,29 +18,28 @@ def prove(
     Returns coefficients (of the problem's columns), objectives, relative gaps, duals of the basic rows.
     """
     data, weight = prepared.problem, prepared.weight
-    design, response, center = data.design, data.response, data.center
+    rows, response = data.rows, data.response
     m, p = basis.shape
     coef, objective = np.empty((m, p)), np.empty(m)
     basis.sort(axis=1)  # so that the coefficients do not depend on the path to the basis
-    certificate.vertex_coefficients(design, response, basis, coef)
+    certificate.vertex_coefficients(rows, response, basis, coef)
     # A nearly perfect fit has no size of its own to compare its rounding errors with.
     floor = weight.sum() * prepared.scale * 2.0**-12
     if data.offset_max <= data.near:
         for k in range(m):
-            r = response - design @ coef[k]
+            r = prepared.design.residuals(response, coef[k])
             objective[k] = weight @ (r * (taus[k] - (r < 0.0)))
         return coef, objective, objective / floor, np.zeros((m, p))
-    shift = coef - center
+    shift = coef - data.center
     size = data.offset_max + (p + 3) * np.abs(shift) @ data.column_max
     slack = (SINGLE * size).astype(np.float32)
     tolerance = prepared.scale * NEAR
-    turned = np.ascontiguousarray(shift.T, dtype=np.float32)
-    below = np.empty((m + 1, p + 1))
+    below = np.empty((m, p + 1))
     capacity = m * p + len(ties) + 1024
     while True:
         near, near_residual = np.empty((capacity, 2), np.int64), np.empty(capacity)
         count = certificate.sweep(
-            design, response, weight, center, coef, turned, slack, tolerance, below, near, near_residual
+            rows, response, prepared.offset, weight, coef, shift, slack, tolerance, below, near, near_residual
         )
         if count <= capacity:
             break
@@ -48,10 +47,13 @@ def prove(
     near, near_residual = near[:count], near_residual[:count]
     side = _near_sides(near, near_residual, basis, ties, response.size)
     dual, gap, excess = np.empty((m, p)), np.empty(m), np.empty(m)
-    certificate.duality_gaps(design, weight, taus, basis, near, near_residual, side, below, dual, gap, excess)
+    total = data.total * weight.mean()
+    certificate.duality_gaps(
+        rows, weight, taus, basis, near, near_residual, side, below, total, dual, gap, excess
+    )
     # sum of w rho_tau(r) = tau (sum of w r) - (sum of w r over negative r)
-    whole = below[m, p] - shift @ below[m, :p]
-    objective = taus * whole - (below[:m, p] - np.einsum("kj,kj->k", shift, below[:m, :p]))
+    whole = weight @ prepared.offset - shift @ total
+    objective = taus * whole - (below[:, p] - np.einsum("kj,kj->k", shift, below[:, :p]))
     return coef, objective, np.maximum(gap, 0.0) / np.maximum(objective, floor) + excess, dual
 
 

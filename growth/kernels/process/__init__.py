@@ -14,9 +14,10 @@ j and of no other basic row.
 Most rows are nowhere near the hyperplane and their sign is known. Per tau:
 
 1. *Predict* b from the neighbouring tau by a Newton step on tau.
-2. *Screen*: one single-precision pass over all rows. Rows with |r_i| < omega h_i, where h_i^2 =
-   x_i'(X'WX)^-1 x_i, form the band; all others are summed into one linear term (Portnoy & Koenker 1997). The
-   sum over negative rows is carried from tau to tau and changed only by rows that change sides.
+2. *Screen* in single precision all rows that are not known to be far away (``screen.py``). Rows with
+   |r_i| < omega h_i, where h_i^2 = x_i'(X'WX)^-1 x_i, form the band; all others are summed into one linear
+   term (Portnoy & Koenker 1997). The sum over negative rows is carried from tau to tau and changed only by
+   rows that change sides.
 3. *Newton* steps on the smoothed gradient inside the band.
 4. *Vertex*: a basis from the rows nearest to zero, then long-step primal simplex pivots (Barrodale & Roberts
    1973; Bloomfield & Steiger 1983), the leaving row being the one with the largest predicted decrease.
@@ -41,6 +42,7 @@ from growth.kernels.process.data import (
     FENCE,
     N_COUNTERS,
     OK,
+    SEEN,
     TILE,
     Problem,
     State,
@@ -48,4 +50,15 @@ from growth.kernels.process.data import (
 )
 from growth.kernels.process.path import cold_start, solve_path
 
-__all__ = ["FENCE", "N_COUNTERS", "OK", "TILE", "Problem", "State", "Work", "cold_start", "solve_path"]
+__all__ = [
+    "FENCE",
+    "N_COUNTERS",
+    "OK",
+    "SEEN",
+    "TILE",
+    "Problem",
+    "State",
+    "Work",
+    "cold_start",
+    "solve_path",
+]

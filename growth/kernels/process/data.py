@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
 from growth.kernels.design import ALWAYS, FENCE, TILE
+from growth.kernels.rows import Rows
 
 __all__ = [
     "ALWAYS",
@@ -16,6 +17,7 @@ __all__ = [
     "FENCE",
     "N_COUNTERS",
     "OK",
+    "SEEN",
     "STALLED",
     "TILE",
     "UNPROVEN",
@@ -31,6 +33,9 @@ UNPROVEN = 2
 CORE = 25
 """Rows per column among which vertices are sought first."""
 
+SEEN = 192
+"""How many screenings are remembered."""
+
 PASSES, PIVOTS, BAND, CHECKED, ADDED, RETRIES = range(6)
 """Columns of the counters per tau."""
 N_COUNTERS = 6
@@ -39,21 +44,18 @@ N_COUNTERS = 6
 class Problem(NamedTuple):
     """The data of one fit, shared by all taus and never written to."""
 
-    design: FloatArray  # (n, p) rows scaled so that columns are O(1)
+    rows: Rows  # n rows of p columns, scaled so that columns are O(1)
     response: FloatArray  # (n,)
-    perturbed: FloatArray  # (n,) response moved by a tiny amount per row, so that no rows tie
+    nudge: float  # pivoting moves responses by up to half of this, so that no rows tie
     tie: float  # residuals up to this are zero up to rounding
     near: float  # rows with residuals up to this are reported with their side
     weight: FloatArray  # (n,) positive
-    tiles: NDArray[
-        np.float32
-    ]  # (ceil(n / TILE), p, TILE) single-precision copy, zero rows at the end; or none
-    codes: NDArray[
-        np.uint16
-    ]  # (blocks, tiles * TILE) which line of the table each row's block is; may be empty
-    tables: FloatArray  # (blocks, values, p) distinct rows of each column block; then there are no tiles
+    tiles: NDArray[np.float32]  # (tiles, p, TILE) single-precision copy, zero rows at the end; none if coded
     offset32: NDArray[np.float32]  # (tiles * TILE,) response - design @ center, huge in the padding
     leverage32: NDArray[np.float32]  # (tiles * TILE,) h_i, rounded up
+    tile_lever: NDArray[np.float32]  # (tiles,) largest h_i of each tile
+    unit: FloatArray  # (p,) coefficients of a constant 1; zeros if there is none
+    level: FloatArray  # (p,) mean row; zeros if there is no constant
     center: FloatArray  # (p,) coefficients about which the single-precision residuals are taken
     column_max: FloatArray  # (p,) largest absolute value per column
     offset_max: float  # largest |response - design @ center|
@@ -73,12 +75,21 @@ class State(NamedTuple):
     width: FloatArray  # (1,) omega
     basis: IntArray  # (p,) basic rows of the last tau, -1 before the first
     ties: IntArray  # (1,) how many other rows lay on its hyperplane
+    tile_low: NDArray[np.float32]  # (tiles,) smallest residual when the tile was last looked at
+    tile_high: NDArray[np.float32]  # (tiles,) and the largest
+    tile_seen: IntArray  # (tiles,) which of the coefficients seen that was
+    seen: FloatArray  # (SEEN, p) coefficients at which rows were screened, without level, in the metric
+    seen_level: FloatArray  # (SEEN,) and their levels
+    n_seen: IntArray  # (1,)
 
 
 class Work(NamedTuple):
     """Scratch of one path; capacity m rows in the band."""
 
-    residual32: NDArray[np.float32]  # (tiles * TILE,)
+    residual32: NDArray[np.float32]  # (tiles * TILE,) of the tiles looked at
+    sums: NDArray[np.float32]  # (blocks, lines) fitted values of table lines
+    moved_by: NDArray[np.float32]  # (SEEN,) change of level since each of the coefficients seen
+    moved_apart: NDArray[np.float32]  # (SEEN,) change of the rest, in the metric
     listed: IntArray  # (tiles * TILE,)
     rows: IntArray  # (m,) row numbers of the band
     lines: FloatArray  # (m, p) their rows of the design

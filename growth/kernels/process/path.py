@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.compiler import inlined, inner, kernel, search
+from growth.kernels.compiler import inlined, inner, kernel
 from growth.kernels.design import SINGLE
-from growth.kernels.process.algebra import cholesky, cholesky_solve, dot, metric_norm
+from growth.kernels.process.algebra import cholesky, cholesky_solve, metric_norm
 from growth.kernels.process.band import gather, newton, residuals, weighted_sum
 from growth.kernels.process.data import (
     ADDED,
@@ -26,88 +26,8 @@ from growth.kernels.process.data import (
     State,
     Work,
 )
+from growth.kernels.process.screen import offenders, screen, split
 from growth.kernels.process.vertex import add_line, crash, descend, refactor, select, vertex_coef
-
-
-@search
-def _screen(
-    problem: Problem,
-    shift: FloatArray,
-    beta: NDArray[np.float32],
-    width: np.float32,
-    slack: np.float32,
-    side: NDArray[np.float32],
-    residual_out: NDArray[np.float32],
-    listed_out: IntArray,
-) -> int:
-    """Residuals of all rows; list those in the band or on the other side than before."""
-    tiles, offset, lever, codes = problem.tiles, problem.offset32, problem.leverage32, problem.codes
-    p = beta.shape[0]
-    even = p - p % 4
-    coded = codes.shape[0]
-    sums = np.empty((coded, problem.tables.shape[1]), np.float32)
-    for b in range(coded):
-        for c in range(sums.shape[1]):
-            sums[b, c] = np.float32(dot(problem.tables[b, c], shift))
-    count = 0
-    acc = np.empty(TILE, np.float32)
-    flag = np.empty(TILE, np.uint8)
-    words = flag.view(np.int64)
-    for k in range(offset.shape[0] // TILE):
-        start = k * TILE
-        for i in range(TILE):
-            acc[i] = offset[start + i]
-        if coded > 0:
-            for b in range(coded):
-                line, code = sums[b], codes[b, start : start + TILE]
-                for i in range(TILE):
-                    acc[i] -= line[code[i]]
-        else:
-            for j in range(0, even, 4):
-                b0, b1, b2, b3 = beta[j], beta[j + 1], beta[j + 2], beta[j + 3]
-                for i in range(TILE):
-                    acc[i] -= (
-                        tiles[k, j, i] * b0
-                        + tiles[k, j + 1, i] * b1
-                        + tiles[k, j + 2, i] * b2
-                        + tiles[k, j + 3, i] * b3
-                    )
-            for j in range(even, p):
-                b0 = beta[j]
-                for i in range(TILE):
-                    acc[i] -= tiles[k, j, i] * b0
-        for i in range(TILE):
-            residual_out[start + i] = acc[i]
-            flag[i] = acc[i] * side[start + i] < width * lever[start + i] + slack
-        for j in range(TILE // 8):
-            if words[j] != 0:
-                for i in range(8 * j, 8 * j + 8):
-                    listed_out[count] = start + i
-                    count += flag[i] != 0  # not the byte itself: uncompiled it would overflow
-    return count
-
-
-@inner
-def _split(
-    problem: Problem, state: State, work: Work, count: int, width: np.float32, slack: np.float32
-) -> int:
-    """Move listed rows that changed sides outside the band; list the band's rows and count them."""
-    residual, lever, side = work.residual32, problem.leverage32, state.side32
-    p = state.coef.shape[0]
-    capacity = work.rows.shape[0]
-    m = 0
-    for t in range(count):
-        i = work.listed[t]
-        if abs(residual[i]) < width * lever[i] + slack:
-            if m < capacity:
-                work.rows[m] = i
-            m += 1
-        elif residual[i] * side[i] < 0.0:  # a row on the very edge may be listed and yet not have moved
-            f = problem.weight[i] if residual[i] < 0 else -problem.weight[i]
-            side[i] = -side[i]
-            for a in range(p):
-                state.below[a] += f * problem.design[i, a]
-    return m
 
 
 @inner
@@ -126,43 +46,6 @@ def _outside_term(
 
 
 @inner
-def _offenders(
-    problem: Problem,
-    state: State,
-    work: Work,
-    coef: FloatArray,
-    width: np.float32,
-    reach: np.float32,
-    slack: np.float32,
-    screened: int,
-    m: int,
-) -> tuple[int, int]:
-    """Append to the band the outside rows within `reach` whose side at `coef` is not the assumed one."""
-    residual, side, lever = work.residual32, state.side32, problem.leverage32
-    p = coef.shape[0]
-    n = problem.response.shape[0]
-    capacity = work.rows.shape[0]
-    checked = 0
-    added = 0
-    for i in range(n):
-        distance = residual[i] * side[i]
-        if distance < reach * lever[i] + slack and distance >= width * lever[i] + slack:
-            checked += 1
-            r = problem.response[i]
-            for a in range(p):
-                r -= problem.design[i, a] * coef[a]
-            if r * side[i] <= problem.near:
-                known = False
-                for t in range(0 if m > screened else m, min(m + added, capacity)):
-                    known = known or work.rows[t] == i
-                if not known:
-                    if m + added < capacity:
-                        work.rows[m + added] = i
-                    added += 1
-    return checked, added
-
-
-@inner
 def _commit(problem: Problem, state: State, work: Work, m: int) -> None:
     """Carry the exact sides of the band's rows into the state; basic rows count as above."""
     p = state.coef.shape[0]
@@ -174,6 +57,10 @@ def _commit(problem: Problem, state: State, work: Work, m: int) -> None:
             for a in range(p):
                 state.below[a] += f * work.lines[t, a]
             state.side32[i] = -state.side32[i]
+        if work.residual32[i] * state.side32[i] <= 0.0:
+            # The residuals seen do not tell the sides of the tile's rows: it must be looked at again.
+            state.tile_low[i // TILE] = -np.inf
+            state.tile_high[i // TILE] = np.inf
 
 
 @inner
@@ -235,6 +122,7 @@ def _solve_band(
     outside: FloatArray,
     coef: FloatArray,
     delta: FloatArray,
+    beta: NDArray[np.float32],
     width: np.float32,
     slack: np.float32,
     m: int,
@@ -282,7 +170,7 @@ def _solve_band(
         reach = np.float32(1.0001 * metric_norm(problem.metric, delta))
         if everything or reach <= width:
             return OK, m
-        checked, added = _offenders(problem, state, work, coef, width, reach, slack, n_screened, m)
+        checked, added = offenders(problem, state, work, beta, coef, width, reach, slack, n_screened, m)
         counters[CHECKED] += checked
         counters[ADDED] += added
         if added == 0:
@@ -313,7 +201,7 @@ def _solve_tau(
 
     Returns the number of rows in the band, or -1 if no attempt arrived.
     """
-    n, p = problem.design.shape
+    n, p = problem.response.shape[0], problem.total.shape[0]
     crowded = 0
     coef, outside, delta = work.vec[7], np.empty(p), np.empty(p)
     predicted = state.coef.copy()
@@ -329,13 +217,14 @@ def _solve_tau(
         # Rounding, and what keeps rows outside the band from ending up near zero.
         slack = np.float32(SINGLE * size + 1.001 * problem.near)
         width = np.float32(np.inf) if everything else np.float32(state.width[0])
-        count = _screen(problem, delta, beta, width, slack, state.side32, work.residual32, work.listed)
-        counters[PASSES] += 1
         if everything:
-            count = n
+            m = n
             for i in range(n):
-                work.listed[i] = i
-        m = _split(problem, state, work, count, width, slack)
+                work.rows[i] = i
+        else:
+            count = screen(problem, state, work, beta, delta, width, slack)
+            m = split(problem, state, work, count, width, slack)
+        counters[PASSES] += 1
         if not everything:
             if m - state.ties[0] > limit and crowded < 2:
                 crowded += 1  # narrowing does not help where many rows lie on the hyperplane itself
@@ -362,7 +251,7 @@ def _solve_tau(
             counters[RETRIES] += 1
             continue
         status, m = _solve_band(
-            problem, state, work, tau, outside, coef, delta, width, slack, m, everything, counters
+            problem, state, work, tau, outside, coef, delta, beta, width, slack, m, everything, counters
         )
         if status != OK:
             counters[RETRIES] += 1
@@ -403,7 +292,7 @@ def cold_start(problem: Problem, state: State, work: Work, tau: float, rows: int
 
     Sets the width so that about `share` of all rows fall into the first band.
     """
-    n, p = problem.design.shape
+    n, p = problem.response.shape[0], problem.total.shape[0]
     coef, outside = state.coef, np.zeros(p)
     stride = max(1, n // rows)
     m = min(rows, (n + stride - 1) // stride)

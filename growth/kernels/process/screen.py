@@ -1,0 +1,211 @@
+"""Which rows matter at this tau: tiles of rows known to be far away are not looked at.
+
+Rows are ordered by their residual from least squares, so that a tile of TILE rows lies together. Between the
+coefficients b_s at which a tile was last looked at and b, residuals move by x_i'(b - b_s): by a common
+part c (the mean over all rows) and a rest bounded by h_i |b - b_s - c e|_{X'WX}, where e are the
+coefficients of a constant, X e = 1. A tile whose rows all lay on one side, and by this bound lie there still
+and outside the band, needs no second look.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from growth._types import FloatArray
+from growth.kernels.compiler import inlined, inner, search
+from growth.kernels.process.algebra import dot
+from growth.kernels.process.data import TILE, Problem, State, Work
+from growth.kernels.rows import add_row, read_row
+
+ROUNDING = np.float32(1.0001)
+"""Bounds are widened by this factor against rounding in single precision."""
+
+
+@inlined
+def _look_at(
+    problem: Problem, work: Work, beta: NDArray[np.float32], k: int, residual_out: NDArray[np.float32]
+) -> None:
+    """Single-precision residuals of the rows of tile k."""
+    start = k * TILE
+    p = beta.shape[0]
+    even = p - p % 4
+    codes, tiles, sums = problem.rows.codes, problem.tiles, work.sums
+    for i in range(TILE):
+        residual_out[i] = problem.offset32[start + i]
+    if codes.shape[0] > 0:
+        for b in range(codes.shape[0]):
+            for i in range(TILE):
+                residual_out[i] -= sums[b, codes[b, start + i]]
+    else:
+        for j in range(0, even, 4):
+            b0, b1, b2, b3 = beta[j], beta[j + 1], beta[j + 2], beta[j + 3]
+            for i in range(TILE):
+                residual_out[i] -= (
+                    tiles[k, j, i] * b0
+                    + tiles[k, j + 1, i] * b1
+                    + tiles[k, j + 2, i] * b2
+                    + tiles[k, j + 3, i] * b3
+                )
+        for j in range(even, p):
+            b0 = beta[j]
+            for i in range(TILE):
+                residual_out[i] -= tiles[k, j, i] * b0
+
+
+@inner
+def _remember(problem: Problem, state: State, work: Work) -> int:
+    """Add the current coefficients to those seen; write how far all seen ones are; return the place."""
+    p = state.coef.shape[0]
+    if state.n_seen[0] == state.seen.shape[0]:
+        state.n_seen[0] = 0
+        state.tile_low[:] = -np.inf
+        state.tile_high[:] = np.inf
+    now = state.n_seen[0]
+    state.n_seen[0] += 1
+    level = dot(problem.level, state.coef)
+    state.seen_level[now] = level
+    for j in range(p):
+        s = 0.0
+        for i in range(j, p):
+            s += problem.metric[i, j] * (state.coef[i] - level * problem.unit[i])
+        state.seen[now, j] = s
+    for k in range(now + 1):
+        s = 0.0
+        for j in range(p):
+            s += (state.seen[now, j] - state.seen[k, j]) ** 2
+        work.moved_by[k] = np.float32(level - state.seen_level[k])
+        work.moved_apart[k] = ROUNDING * np.float32(np.sqrt(s))
+    return now
+
+
+@search
+def screen(
+    problem: Problem,
+    state: State,
+    work: Work,
+    beta: NDArray[np.float32],
+    shift: FloatArray,
+    width: np.float32,
+    slack: np.float32,
+) -> int:
+    """List the rows in the band or on the other side than before; return their number."""
+    rows, lever, side = problem.rows, problem.leverage32, state.side32
+    for b in range(rows.codes.shape[0]):
+        low, high = rows.first[b], rows.last[b]
+        for c in range(rows.tables.shape[1]):
+            work.sums[b, c] = np.float32(dot(rows.tables[b, c, low:high], shift[low:high]))
+    now = _remember(problem, state, work)
+    residual = np.empty(TILE, np.float32)
+    flag = np.empty(TILE, np.uint8)
+    words = flag.view(np.int64)
+    count = 0
+    for k in range(problem.tile_lever.shape[0]):
+        seen = state.tile_seen[k]
+        h = problem.tile_lever[k]
+        low, high = state.tile_low[k], state.tile_high[k]
+        room = ROUNDING * (h * (width + work.moved_apart[seen]) + slack)
+        if (low > 0.0 and low - work.moved_by[seen] > room) or (
+            high < 0.0 and high - work.moved_by[seen] < -room
+        ):
+            continue
+        start = k * TILE
+        _look_at(problem, work, beta, k, residual)
+        low, high = np.float32(np.inf), np.float32(-np.inf)
+        for i in range(TILE):
+            r = residual[i]
+            work.residual32[start + i] = r
+            flag[i] = r * side[start + i] < width * lever[start + i] + slack
+            low = min(low, r)
+            high = max(high, r)
+        state.tile_low[k] = low - slack
+        state.tile_high[k] = high + slack
+        state.tile_seen[k] = now
+        for j in range(TILE // 8):
+            if words[j] != 0:
+                for i in range(8 * j, 8 * j + 8):
+                    work.listed[count] = start + i
+                    count += flag[i] != 0  # not the byte itself: uncompiled it would overflow
+    return count
+
+
+@inner
+def split(
+    problem: Problem, state: State, work: Work, count: int, width: np.float32, slack: np.float32
+) -> int:
+    """Move listed rows that changed sides outside the band; list the band's rows and count them."""
+    residual, lever, side = work.residual32, problem.leverage32, state.side32
+    capacity = work.rows.shape[0]
+    m = 0
+    for t in range(count):
+        i = work.listed[t]
+        if abs(residual[i]) < width * lever[i] + slack:
+            if m < capacity:
+                work.rows[m] = i
+            m += 1
+        elif residual[i] * side[i] < 0.0:  # a row on the very edge may be listed and yet not have moved
+            f = problem.weight[i] if residual[i] < 0 else -problem.weight[i]
+            side[i] = -side[i]
+            add_row(problem.rows, i, f, state.below)
+    return m
+
+
+@search
+def offenders(
+    problem: Problem,
+    state: State,
+    work: Work,
+    beta: NDArray[np.float32],
+    coef: FloatArray,
+    width: np.float32,
+    reach: np.float32,
+    slack: np.float32,
+    screened: int,
+    m: int,
+) -> tuple[int, int]:
+    """Append to the band the outside rows within `reach` whose side at `coef` is not the assumed one."""
+    side, lever = state.side32, problem.leverage32
+    p = coef.shape[0]
+    row = work.vec[0]
+    capacity = work.rows.shape[0]
+    now = state.n_seen[0] - 1
+    residual = np.empty(TILE, np.float32)
+    flag = np.empty(TILE, np.uint8)
+    words = flag.view(np.int64)
+    checked = 0
+    added = 0
+    for k in range(problem.tile_lever.shape[0]):
+        seen = state.tile_seen[k]
+        low, high = state.tile_low[k] - work.moved_by[seen], state.tile_high[k] - work.moved_by[seen]
+        room = ROUNDING * (problem.tile_lever[k] * (reach + work.moved_apart[seen]) + slack)
+        if low > room or high < -room:
+            continue
+        start = k * TILE
+        if seen != now:
+            _look_at(problem, work, beta, k, residual)
+            for i in range(TILE):
+                work.residual32[start + i] = residual[i]
+        for i in range(TILE):
+            distance = work.residual32[start + i] * side[start + i]
+            h = lever[start + i]
+            flag[i] = (distance < reach * h + slack) & (distance >= width * h + slack)
+        for j in range(TILE // 8):
+            if words[j] == 0:
+                continue
+            for i in range(start + 8 * j, start + 8 * j + 8):
+                if flag[i - start] == 0:
+                    continue
+                checked += 1
+                read_row(problem.rows, i, row)
+                r = problem.response[i]
+                for a in range(p):
+                    r -= row[a] * coef[a]
+                if r * side[i] <= problem.near:
+                    known = False
+                    for t in range(0 if m > screened else m, min(m + added, capacity)):
+                        known = known or work.rows[t] == i
+                    if not known:
+                        if m + added < capacity:
+                            work.rows[m + added] = i
+                        added += 1
+    return checked, added

@@ -1,0 +1,227 @@
+"""The rows of a design as kernels read them, dense or coded.
+
+Blocks of columns (the spline basis of one prior, the flags) often take few distinct values. Then a row is a
+few *codes*: line numbers into one small table per block. Sums and products over all rows come from the
+tables, which stay in the processor's cache, and a row costs one look-up per block.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from growth._types import FloatArray, IntArray
+from growth.kernels.compiler import inlined, kernel, search
+
+__all__ = [
+    "Rows",
+    "add_row",
+    "code_blocks",
+    "coded_gram",
+    "coded_leverages",
+    "coded_product",
+    "coded_sums",
+    "read_row",
+]
+
+
+class Rows(NamedTuple):
+    """The rows of a design: dense, or coded."""
+
+    design: FloatArray  # (n, p); no rows if coded
+    codes: NDArray[np.uint16]  # (blocks, at least n) line of each row in each block's table; none if dense
+    tables: FloatArray  # (blocks, lines, p) distinct rows of each block of columns, zero elsewhere
+    first: IntArray  # (blocks,) columns outside first..last-1 are zero in the block's table
+    last: IntArray  # (blocks,)
+
+
+@inlined
+def read_row(rows: Rows, i: int, row_out: FloatArray) -> None:
+    """Write row i."""
+    p = row_out.shape[0]
+    if rows.codes.shape[0] == 0:
+        for a in range(p):
+            row_out[a] = rows.design[i, a]
+    else:
+        for a in range(p):
+            row_out[a] = 0.0
+        for b in range(rows.codes.shape[0]):
+            c = rows.codes[b, i]
+            for a in range(rows.first[b], rows.last[b]):
+                row_out[a] += rows.tables[b, c, a]
+
+
+@inlined
+def add_row(rows: Rows, i: int, factor: float, sum_out: FloatArray) -> None:
+    """Add a multiple of row i to the first entries of a sum."""
+    if rows.codes.shape[0] == 0:
+        for a in range(rows.design.shape[1]):
+            sum_out[a] += factor * rows.design[i, a]
+    else:
+        for b in range(rows.codes.shape[0]):
+            c = rows.codes[b, i]
+            for a in range(rows.first[b], rows.last[b]):
+                sum_out[a] += factor * rows.tables[b, c, a]
+
+
+@kernel
+def code_blocks(
+    design: FloatArray,
+    columns: IntArray,
+    widths: IntArray,
+    mix: FloatArray,
+    most: int,
+    codes_out: NDArray[np.uint16],
+    values_out: FloatArray,
+    count_out: IntArray,
+) -> bool:
+    """Code the distinct rows of each block of columns, in order of first appearance.
+
+    Parameters
+    ----------
+    design : ndarray, shape (n, p)
+    columns : ndarray, shape (blocks, p)
+        Columns of each block, the first ``widths[b]`` count.
+    widths : ndarray, shape (blocks,)
+    mix : ndarray, shape (p,)
+        Factors of the sums by which rows are found; different rows practically never have the same.
+    most : int
+        Give up beyond this many distinct rows in a block.
+    codes_out : ndarray, shape (blocks, at least n)
+    values_out : ndarray, shape (blocks, most, p)
+        The distinct rows, ``widths[b]`` entries each.
+    count_out : ndarray, shape (blocks,)
+        Number of distinct rows.
+
+    Returns
+    -------
+    bool
+        False if there are too many distinct rows (a NaN equals nothing), or if two of them share a sum.
+    """
+    n = design.shape[0]
+    blocks = widths.shape[0]
+    size = 16
+    while size < 4 * most:
+        size *= 2
+    slots = np.full((blocks, size), -1, np.int32)
+    keys = np.empty((blocks, most))
+    key = np.empty(1)
+    bits = key.view(np.uint64)
+    count_out[:] = 0
+    for i in range(n):
+        for b in range(blocks):
+            total = 0.0
+            for s in range(widths[b]):
+                total += design[i, columns[b, s]] * mix[s]
+            key[0] = total
+            h = bits[0] * np.uint64(0x9E3779B97F4A7C15)
+            slot = np.int64((h ^ (h >> np.uint64(29))) & np.uint64(size - 1))
+            while slots[b, slot] >= 0 and keys[b, slots[b, slot]] != total:
+                slot = (slot + 1) & (size - 1)
+            g = np.int64(slots[b, slot])
+            if g < 0:
+                g = count_out[b]
+                if g == most:
+                    return False
+                slots[b, slot] = g
+                keys[b, g] = total
+                for s in range(widths[b]):
+                    values_out[b, g, s] = design[i, columns[b, s]]
+                count_out[b] += 1
+            else:
+                unlike = 0
+                for s in range(widths[b]):
+                    unlike += values_out[b, g, s] != design[i, columns[b, s]]
+                if unlike > 0:
+                    return False
+            codes_out[b, i] = g
+    return True
+
+
+@kernel
+def coded_sums(rows: Rows, values: FloatArray, line_out: FloatArray) -> None:
+    """Write the sum of `values`, shape (n,), over the rows of each table line, shape (blocks, lines)."""
+    line_out[:, :] = 0.0
+    for b in range(rows.codes.shape[0]):
+        for i in range(values.shape[0]):
+            line_out[b, rows.codes[b, i]] += values[i]
+
+
+@kernel
+def coded_product(rows: Rows, coef: FloatArray, start: FloatArray, product_out: FloatArray) -> None:
+    """Write start_i - x_i'coef for every row."""
+    blocks, lines = rows.tables.shape[:2]
+    value = np.zeros((blocks, lines))
+    for b in range(blocks):
+        for c in range(lines):
+            for a in range(rows.first[b], rows.last[b]):
+                value[b, c] += rows.tables[b, c, a] * coef[a]
+    for i in range(start.shape[0]):
+        s = 0.0
+        for b in range(blocks):
+            s += value[b, rows.codes[b, i]]
+        product_out[i] = start[i] - s
+
+
+@kernel
+def coded_gram(rows: Rows, weight: FloatArray, mass: FloatArray, gram_out: FloatArray) -> None:
+    """Write X'WX; `mass` holds the weight of every line (`coded_sums` of the weights)."""
+    blocks, lines, p = rows.tables.shape
+    gram_out[:, :] = 0.0
+    sums = np.empty((lines, p))
+    for b in range(blocks):
+        for c in range(b + 1):
+            sums[:, :] = 0.0
+            table, code, other = rows.tables[c], rows.codes[b], rows.codes[c]
+            low, high = rows.first[c], rows.last[c]
+            if b == c:
+                for v in range(lines):
+                    for d in range(low, high):
+                        sums[v, d] = mass[b, v] * table[v, d]
+            else:
+                for i in range(weight.shape[0]):
+                    u, v, w = code[i], other[i], weight[i]
+                    for d in range(low, high):
+                        sums[u, d] += w * table[v, d]
+            for v in range(lines):
+                for a in range(rows.first[b], rows.last[b]):
+                    f = rows.tables[b, v, a]
+                    for d in range(low, high):
+                        gram_out[a, d] += f * sums[v, d]
+                        if b != c:
+                            gram_out[d, a] += f * sums[v, d]
+
+
+@search
+def _length(rows: Rows, turned: FloatArray, i: int, row: FloatArray) -> float:
+    p = row.shape[0]
+    line = turned[0, rows.codes[0, i]]
+    for a in range(p):
+        row[a] = line[a]
+    for b in range(1, rows.codes.shape[0]):
+        line = turned[b, rows.codes[b, i]]
+        for a in range(p):
+            row[a] += line[a]
+    s = 0.0
+    for a in range(p):
+        s += row[a] * row[a]
+    return float(np.sqrt(s))
+
+
+@kernel
+def coded_leverages(
+    rows: Rows, turned: FloatArray, fence: float, always: float, leverage_out: NDArray[np.float32]
+) -> None:
+    """Write |sum of turned lines| of every row, rounded up; `always` beyond `fence`.
+
+    Parameters
+    ----------
+    turned : ndarray, shape (blocks, lines, p)
+        Table lines times the inverse of the metric.
+    """
+    row = np.empty(turned.shape[2])
+    for i in range(leverage_out.shape[0]):
+        h = _length(rows, turned, i, row)
+        leverage_out[i] = np.float32(h * 1.000001 + 1e-30) if h < fence else np.float32(always)

@@ -1,0 +1,260 @@
+"""Two ways to hold a design, behind one face: dense rows, or codes into tables of distinct rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from growth._types import FloatArray, IntArray
+from growth.kernels import design as dense
+from growth.kernels import rows as kernel
+
+CODE_FROM = 2048
+"""Smaller designs stay dense."""
+MOST_LINES = 4096
+"""Most distinct rows of a column block."""
+ROWS_PER_LINE = 6
+"""Rows that there must be for each distinct row of a block, so that rebuilding tables pays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Weighted sums over the rows of a design."""
+
+    gram: FloatArray  # (p, p) X'WX
+    total: FloatArray  # (p,) sum of w_i x_i
+    total_abs: FloatArray  # (p,) sum of w_i |x_i|
+    largest: FloatArray  # (p,) largest |x_i|
+
+    def subset(self, kept: list[int]) -> Moments:
+        """Moments of some of the columns."""
+        return Moments(
+            self.gram[np.ix_(kept, kept)], self.total[kept], self.total_abs[kept], self.largest[kept]
+        )
+
+    def rescaled(self, columns: FloatArray, weights: float) -> Moments:
+        """Moments after dividing columns and weights."""
+        return Moments(
+            self.gram / np.outer(columns, columns) / weights,
+            self.total / columns / weights,
+            self.total_abs / columns / weights,
+            self.largest / columns,
+        )
+
+
+class Design(Protocol):
+    """What a fit needs to know of its design, n rows and p columns."""
+
+    @property
+    def rows(self) -> kernel.Rows:
+        """The rows for kernels."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, p)."""
+
+    def dense(self) -> FloatArray:
+        """Return the matrix, shape (n, p)."""
+
+    def take(self, members: IntArray) -> Self:
+        """Return some of the rows."""
+
+    def scaled(self, scale: FloatArray) -> Self:
+        """Return the design with columns divided by `scale`."""
+
+    def moments(self, weight: FloatArray) -> Moments:
+        """Sum over the rows."""
+
+    def total(self, values: FloatArray) -> FloatArray:
+        """Return X'values, shape (p,)."""
+
+    def residuals(self, response: FloatArray, coef: FloatArray) -> FloatArray:
+        """Return response - X coef, shape (n,)."""
+
+    def leverages(self, metric: FloatArray) -> NDArray[np.float32]:
+        """Return |metric^-1 x_i|, rounded up, shape (n,)."""
+
+    def tiles(self) -> NDArray[np.float32]:
+        """Return the single-precision copy that is screened; empty if there are tables."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DenseDesign:
+    """A plain matrix."""
+
+    matrix: FloatArray
+
+    @property
+    def rows(self) -> kernel.Rows:
+        """The rows for kernels."""
+        none = np.empty(0, np.int64)
+        return kernel.Rows(self.matrix, np.empty((0, 0), np.uint16), np.empty((0, 0, 0)), none, none)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, p)."""
+        return self.matrix.shape[0], self.matrix.shape[1]
+
+    def dense(self) -> FloatArray:
+        """Return the matrix, shape (n, p)."""
+        return self.matrix
+
+    def take(self, members: IntArray) -> DenseDesign:
+        """Return some of the rows."""
+        return DenseDesign(self.matrix[members])
+
+    def scaled(self, scale: FloatArray) -> DenseDesign:
+        """Return the design with columns divided by `scale`."""
+        return DenseDesign(self.matrix / scale)
+
+    def moments(self, weight: FloatArray) -> Moments:
+        """Sum over the rows."""
+        p = self.matrix.shape[1]
+        out = Moments(np.empty((p, p)), np.empty(p), np.empty(p), np.empty(p))
+        dense.moments(self.matrix, weight, out.gram, out.total, out.total_abs, out.largest)
+        return out
+
+    def total(self, values: FloatArray) -> FloatArray:
+        """Return X'values, shape (p,)."""
+        out: FloatArray = values @ self.matrix
+        return out
+
+    def residuals(self, response: FloatArray, coef: FloatArray) -> FloatArray:
+        """Return response - X coef, shape (n,)."""
+        out: FloatArray = response - self.matrix @ coef
+        return out
+
+    def leverages(self, metric: FloatArray) -> NDArray[np.float32]:
+        """Return |metric^-1 x_i|, rounded up, shape (n,)."""
+        out = np.empty(self.shape[0], np.float32)
+        dense.leverages(self.matrix, np.ascontiguousarray(metric), out)
+        return out
+
+    def tiles(self) -> NDArray[np.float32]:
+        """Return the single-precision copy that is screened."""
+        out = np.empty((-(-self.shape[0] // dense.TILE), self.matrix.shape[1], dense.TILE), np.float32)
+        dense.build_tiles(self.matrix, out)
+        return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodedDesign:
+    """Codes into one table of distinct rows per block of columns."""
+
+    rows: kernel.Rows
+    n: int
+
+    @classmethod
+    def of(cls, matrix: FloatArray, blocks: Sequence[slice]) -> CodedDesign | None:
+        """Code a matrix; None if a block has too many distinct rows, or the matrix too few for it to pay.
+
+        Columns outside the blocks form a further block.
+        """
+        n, p = matrix.shape
+        most = min(MOST_LINES, n // ROWS_PER_LINE)
+        if not blocks or n < CODE_FROM:
+            return None
+        inside = np.zeros(p, bool)
+        for block in blocks:
+            inside[block] = True
+        parts = [np.arange(p)[block] for block in blocks]
+        rest = np.flatnonzero(~inside)
+        if rest.size:
+            parts.append(rest)
+        widths = np.array([len(part) for part in parts])
+        columns = np.zeros((len(parts), p), np.int64)
+        for b, part in enumerate(parts):
+            columns[b, : len(part)] = part
+        codes = np.zeros((len(parts), _padded(n)), np.uint16)
+        values, count = np.empty((len(parts), most, int(widths.max()))), np.empty(len(parts), np.int64)
+        mix = np.cos(np.arange(1.0, p + 1.0) ** 2)
+        if not kernel.code_blocks(matrix, columns, widths, mix, most, codes, values, count):
+            return None
+        tables = np.zeros((len(parts), int(count.max()), p))
+        for b, part in enumerate(parts):
+            tables[b, : count[b], part] = values[b, : count[b], : len(part)].T
+        if not np.isfinite(tables).all():
+            return None
+        if rest.size and count[-1] == 1 and len(parts) > 1:
+            # One line for all rows, as with a lone intercept: part of the first block.
+            tables[0, :, rest] = tables[-1, 0, rest][:, None]
+            tables, codes = tables[:-1], codes[:-1]
+        return cls(kernel.Rows(np.empty((0, p)), codes, tables, *_extents(tables)), n)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, p)."""
+        return self.n, self.rows.tables.shape[2]
+
+    def dense(self) -> FloatArray:
+        """Return the matrix, shape (n, p)."""
+        out = self.rows.tables[0][self.rows.codes[0, : self.n]]
+        for table, code in zip(self.rows.tables[1:], self.rows.codes[1:], strict=True):
+            out += table[code[: self.n]]
+        return out
+
+    def take(self, members: IntArray) -> CodedDesign:
+        """Return some of the rows."""
+        codes = np.zeros((len(self.rows.codes), _padded(members.size)), np.uint16)
+        codes[:, : members.size] = self.rows.codes[:, members]
+        return CodedDesign(self.rows._replace(codes=codes), members.size)
+
+    def scaled(self, scale: FloatArray) -> CodedDesign:
+        """Return the design with columns divided by `scale`."""
+        return CodedDesign(self.rows._replace(tables=self.rows.tables / scale), self.n)
+
+    def moments(self, weight: FloatArray) -> Moments:
+        """Sum over the rows."""
+        tables = self.rows.tables
+        mass = self._sums(weight)
+        gram = np.empty((tables.shape[2], tables.shape[2]))
+        kernel.coded_gram(self.rows, weight, mass, gram)
+        return Moments(
+            gram,
+            np.einsum("bv,bvp->p", mass, tables),
+            np.einsum("bv,bvp->p", mass, np.abs(tables)),
+            np.abs(tables).max(axis=(0, 1)),
+        )
+
+    def total(self, values: FloatArray) -> FloatArray:
+        """Return X'values, shape (p,)."""
+        out: FloatArray = np.einsum("bv,bvp->p", self._sums(values), self.rows.tables)
+        return out
+
+    def residuals(self, response: FloatArray, coef: FloatArray) -> FloatArray:
+        """Return response - X coef, shape (n,)."""
+        out = np.empty(self.n)
+        kernel.coded_product(self.rows, coef, response, out)
+        return out
+
+    def leverages(self, metric: FloatArray) -> NDArray[np.float32]:
+        """Return |metric^-1 x_i|, rounded up, shape (n,)."""
+        out = np.empty(self.shape[0], np.float32)
+        turned = np.ascontiguousarray(self.rows.tables @ np.linalg.inv(metric).T)
+        kernel.coded_leverages(self.rows, turned, dense.FENCE, dense.ALWAYS, out)
+        return out
+
+    def tiles(self) -> NDArray[np.float32]:
+        """Return none: there are tables."""
+        return np.empty((0, self.shape[1], dense.TILE), np.float32)
+
+    def _sums(self, values: FloatArray) -> FloatArray:
+        out = np.empty(self.rows.tables.shape[:2])
+        kernel.coded_sums(self.rows, values, out)
+        return out
+
+
+def _padded(n: int) -> int:
+    return -(-n // dense.TILE) * dense.TILE
+
+
+def _extents(tables: FloatArray) -> tuple[IntArray, IntArray]:
+    """First column of each table, and one beyond its last, that is not zero throughout."""
+    used = tables.any(axis=1)
+    p = used.shape[1]
+    first = np.argmax(used, axis=1)
+    return first, np.maximum(p - np.argmax(used[:, ::-1], axis=1), first)
