@@ -63,7 +63,7 @@ def _commit(problem: Problem, state: State, work: Work, m: int) -> None:
             state.tile_high[i // TILE] = np.inf
 
 
-@inner
+@inlined
 def _swap(work: Work, i: int, j: int) -> None:
     """Exchange two rows of the band."""
     work.rows[i], work.rows[j] = work.rows[j], work.rows[i]

@@ -54,7 +54,7 @@ def _no_basis(work: Work) -> None:
             work.directions[a, b] = 1.0 if a == b else 0.0
 
 
-@inner
+@inlined
 def _add_to_basis(work: Work, t: int, tolerance: float) -> bool:
     """Let row t take the free slot where it weighs most, if it weighs more than `tolerance`."""
     p = work.basis.shape[0]
@@ -300,7 +300,7 @@ def _entering(work: Work, excess: float, curve: float, m: int) -> tuple[int, flo
     return -1, 0.0, 0
 
 
-@inner
+@inlined
 def add_line(work: Work, t: int, f: float, sum_out: FloatArray) -> None:
     """Add f times row t to a sum."""
     for a in range(sum_out.shape[0]):
