@@ -22,8 +22,8 @@ COLUMN = CORE.replace({"measurement.csem": "column"})
 FUNCTION = CORE.replace({"measurement.csem": "function"})
 EXACT = 1e-12
 """The same cubic through the same points, in other operations [relative]."""
-ROUNDING = 0.08
-"""The reference column has one decimal, its table two, every 10 points; natural ends bend [CSEM points]."""
+ROUNDING = 0.06
+"""The reference column has one decimal, its table two [CSEM points]."""
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,13 @@ def test_tables_and_functions_give_what_the_column_gives(table: pl.DataFrame) ->
 def test_a_table_every_ten_points_gives_the_csem_of_every_score(golden: Path) -> None:
     table = pl.read_csv(golden / "own" / "csem_table.csv").rename({"scale_score": "score"})
     for one in csem_tables(table):
-        rows = pl.read_csv(golden / "own" / "students.csv").filter(subject=one.subject, grade=one.grade)
+        rows = pl.read_csv(golden / "own" / "students.csv").filter(
+            pl.col("scale_score").is_between(
+                one.scores[3], one.scores[-4]
+            ),  # natural ends bend off a parabola
+            subject=one.subject,
+            grade=one.grade,
+        )
         assert rows.height > 100
         found = natural_spline(one.scores, np.array(one.csem))(rows["scale_score"].to_numpy().astype(float))
         np.testing.assert_allclose(found, rows["csem"].to_numpy(), atol=ROUNDING)

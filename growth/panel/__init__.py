@@ -1,12 +1,14 @@
 """The only door for dataframes: read a student table, form cohorts, simulate systems with known truth."""
 
 from growth.panel.build import build_panels
+from growth.panel.csem import CsemFunction, csem_tables
 from growth.panel.panels import Panel, PanelSet
 from growth.panel.patterns import Pattern, Prior
 from growth.panel.simulate import SimulatedSystem, simulate_table
 from growth.panel.table import StudentTable, read_table
 
 __all__ = [
+    "CsemFunction",
     "Panel",
     "PanelSet",
     "Pattern",
@@ -14,6 +16,7 @@ __all__ = [
     "SimulatedSystem",
     "StudentTable",
     "build_panels",
+    "csem_tables",
     "read_table",
     "simulate_table",
 ]

@@ -10,7 +10,10 @@ import polars as pl
 from growth._types import FloatArray, IntArray
 from growth.panel.patterns import Pattern
 
-__all__ = ["Panel", "PanelSet"]
+__all__ = ["PRIOR_MEAN", "Panel", "PanelSet"]
+
+PRIOR_MEAN = "school_mean:prior"
+"""Covariate that holds the school's mean of the first prior, with that prior's measurement error in it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

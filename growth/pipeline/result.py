@@ -91,7 +91,7 @@ class GrowthRun:
 
     @cached_property
     def cells(self) -> Any:  # noqa: ANN401
-        """One row per cohort: size, columns, crossing share, proven optimality gap, time [s]."""
+        """One row per cohort: engine, size, columns, quality of fit, time [s]."""
         return self.to_caller(self.frames["cells"])
 
     @cached_property
@@ -170,10 +170,11 @@ class GrowthRun:
 
     def _headline(self) -> str:
         cells = self.frames["cells"]
-        gap = max(cells["max_relative_gap"].to_list(), default=0.0)
+        gaps = cells["max_relative_gap"].drop_nulls().to_list()
+        proof = f"largest optimality gap {max(gaps):.1e}" if gaps else f"engine {self.spec.student.engine}"
         return (
             f"GrowthRun(spec {self.spec.name!r}, {cells.height} cohorts fitted, "
-            f"largest optimality gap {gap:.1e}, input {self.manifest['input']['sha256'][:12]})"
+            f"{proof}, input {self.manifest['input']['sha256'][:12]})"
         )
 
     def _next_steps(self) -> str:

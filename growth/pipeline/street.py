@@ -16,7 +16,7 @@ import joblib
 from threadpoolctl import threadpool_limits
 
 from growth.index import LevelCuts, level_cuts, level_table
-from growth.panel import Panel, StudentTable, build_panels, read_table
+from growth.panel import CsemFunction, Panel, StudentTable, build_panels, read_table
 from growth.pipeline.account import account_of_rows
 from growth.pipeline.manifest import Clock, Stamp, manifest
 from growth.pipeline.result import GrowthRun
@@ -42,6 +42,7 @@ def run(
     progress: Progress | None = None,
     cuts: LevelCuts | None = None,
     norms: Norms | None = None,
+    csem: CsemFunction | None = None,
 ) -> GrowthRun:
     """Compute student growth percentiles, school growth percentiles and levels.
 
@@ -62,6 +63,9 @@ def run(
     norms : Norms, optional
         Distributions of an earlier year (``earlier.norms``) to rank schools in. Without them schools are
         ranked among each other, and their growth percentiles average 50 every year.
+    csem : callable, optional
+        For ``measurement.csem = "function"``: called with (scores, subject, grade, year), the scores of shape
+        (n,), it returns their conditional standard errors of measurement, shape (n,).
 
     Returns
     -------
@@ -85,7 +89,7 @@ def run(
     choices = GrowthSpec.of(spec)
     source = table if isinstance(table, StudentTable) else read_table(table, choices)
     clock.lap("read")
-    panels = build_panels(source, choices)
+    panels = build_panels(source, choices, csem=csem)
     clock.lap("panels")
 
     report = _reporter(progress, len(panels.panels) + _STAGES)
@@ -105,7 +109,7 @@ def run(
         "schools": schools.frame,
         "levels": level_table(schools.frame, used_cuts),
         "counts": account_of_rows(panels.counts, schools.counts, students),
-        "cells": cells_frame(fitted),
+        "cells": cells_frame(fitted, choices.student.engine),
         "variance": schools.variance,
     }
     clock.lap("levels")

@@ -20,8 +20,33 @@ _RESULTS: dict[str, pl.DataType] = {
     "sgp": pl.Int16(),
     "percentile": pl.Float64(),
     "expected_score": pl.Float64(),
+    "residual": pl.Float64(),
 }
-_ADDED = ("status", *_RESULTS, "residual", "highest")
+_ADDED = ("status", *_RESULTS, "highest")
+_CELL: dict[str, pl.DataType | type[pl.DataType]] = {
+    "cohort": pl.String,
+    "subject": pl.String,
+    "year": pl.Int32,
+    "grade": pl.Int16,
+    "n_priors": pl.Int16,
+    "engine": pl.String,
+    "n": pl.Int64,
+    "p": pl.Int64,
+    "dropped_columns": pl.List(pl.String),
+    "crossing_share": pl.Float64,
+    "outside_knots": pl.Int64,
+    "max_relative_gap": pl.Float64,
+    "pivots": pl.Int64,
+    "fallbacks": pl.Int64,
+    "residual_sd": pl.Float64,
+    "r2": pl.Float64,
+    "skewness": pl.Float64,
+    "excess_kurtosis": pl.Float64,
+    "least_reliability": pl.Float64,
+    "error_removed": pl.Float64,
+    "seconds": pl.Float64,
+}
+"""What an engine does not have is null."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,32 +94,15 @@ def students_frame(
         ["row", "highest", "n_priors", "cohort"], descending=[False, True, True, False], nulls_last=True
     )
     source = _without_clashes(table.frame)[results["row"].to_numpy()]
-    results = results.with_columns((source["score"] - pl.col("expected_score")).alias("residual"))
     front = [name for name in _FRONT if name in source.columns]
     rest = [name for name in source.columns if name not in front]
     return pl.concat([source.select(front), results.select(_ADDED), source.select(rest)], how="horizontal")
 
 
-def cells_frame(fitted: Iterable[Fitted]) -> pl.DataFrame:
+def cells_frame(fitted: Iterable[Fitted], engine: str) -> pl.DataFrame:
     """Return how each cohort was fitted, one row per cohort in the order of the panels."""
-    rows = [_cell(one) for one in fitted]
-    schema: dict[str, pl.DataType | type[pl.DataType]] = {
-        "cohort": pl.String,
-        "subject": pl.String,
-        "year": pl.Int32,
-        "grade": pl.Int16,
-        "n_priors": pl.Int16,
-        "n": pl.Int64,
-        "p": pl.Int64,
-        "dropped_columns": pl.List(pl.String),
-        "crossing_share": pl.Float64,
-        "outside_knots": pl.Int64,
-        "max_relative_gap": pl.Float64,
-        "pivots": pl.Int64,
-        "fallbacks": pl.Int64,
-        "seconds": pl.Float64,
-    }
-    return pl.DataFrame(rows, schema=schema)
+    rows = [_cell(one) | {"engine": engine} for one in fitted]
+    return pl.DataFrame(rows, schema=_CELL)
 
 
 def _results(fitted: Iterable[Fitted]) -> pl.DataFrame:
@@ -103,6 +111,7 @@ def _results(fitted: Iterable[Fitted]) -> pl.DataFrame:
             {"row": one.panel.row, "sgp": one.growth.sgp, "percentile": one.growth.percentile}
         ).with_columns(
             pl.Series("expected_score", one.growth.expected),
+            pl.Series("residual", one.growth.residual),
             pl.lit(one.panel.key).alias("cohort"),
             pl.lit(len(one.panel.pattern.priors)).alias("n_priors"),
             pl.lit(one.panel.norm_group).alias("norm_group"),
@@ -127,20 +136,14 @@ def _without_clashes(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _cell(one: Fitted) -> dict[str, object]:
-    panel, growth, process = one.panel, one.growth, one.growth.process
-    return {
+    panel = one.panel
+    return dict.fromkeys(_CELL) | {
         "cohort": panel.key,
         "subject": panel.subject,
         "year": panel.year,
         "grade": panel.grade,
         "n_priors": len(panel.pattern.priors),
         "n": len(panel.row),
-        "p": process.coef.shape[1],
-        "dropped_columns": list(process.dropped_names),
-        "crossing_share": growth.crossing_share,
-        "outside_knots": growth.outside_knots,
-        "max_relative_gap": float(process.relative_gap.max()),
-        "pivots": int(process.counters["pivots"].sum()),
-        "fallbacks": process.status.count("fallback"),
         "seconds": one.seconds,
+        **one.growth.diagnostics,
     }

@@ -11,6 +11,7 @@ import polars as pl
 from growth.report.disclosure import ALL, LOWEST_RACE, RACE, least_published, publishable
 from growth.report.inputs import ReportInput
 from growth.report.labels import column_words, reason_words, subject_name
+from growth.spec import GrowthSpec
 
 __all__ = [
     "CERTIFIED_GAP",
@@ -84,12 +85,18 @@ class FitLine:
     crossing_share: float
     gap: float | None
     dropped: str
+    residual_sd: float | None
+    """Of a prediction; null for curves [scale-score points]."""
+    r2: float | None
+    """Share of the variance of scores that a prediction explains; null for curves."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitFacts:
-    """Whether the curves are exact, and what was noticed on the way."""
+    """Whether the curves are exact or how well the predictions fit, and what was noticed on the way."""
 
+    curves: bool
+    """Curves were fitted; otherwise predictions."""
     lines: tuple[FitLine, ...]
     certified: int
     largest_gap: float | None
@@ -97,6 +104,8 @@ class FitFacts:
     """Share of neighbouring curves that crossed before they were put in order, weighted by students."""
     dropped: tuple[str, ...]
     """Model columns left out in at least one comparison because the data could not tell them apart."""
+    partly_corrected: int
+    """Comparisons in which only a part of the measurement error could be removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +141,7 @@ def page_results(given: ReportInput) -> Results:
         facts=_facts(rows, given),
         rows=rows,
         waterfall=_waterfall(given.counts, least_published(given.spec.school.min_n)),
-        fits=_fits(given.cells, least_published(given.spec.school.min_n)),
+        fits=_fits(given.cells, given.spec, least_published(given.spec.school.min_n)),
         group_means=means.filter(pl.col("year") == latest).drop("year")
         if rows.height
         else means.drop("year"),
@@ -235,18 +244,21 @@ def _step_lines(step: str, part: pl.DataFrame, minimum: int) -> list[WaterfallLi
     return lines
 
 
-def _fits(cells: pl.DataFrame, minimum: int) -> FitFacts:
+def _fits(cells: pl.DataFrame, spec: GrowthSpec, minimum: int) -> FitFacts:
     lines = tuple(_fit_line(cell, minimum) for cell in cells.iter_rows(named=True))
     gaps = [line.gap for line in lines if line.gap is not None]
     students = sum(cells["n"].to_list())
     crossed = sum(cell["n"] * (cell["crossing_share"] or 0.0) for cell in cells.iter_rows(named=True))
     dropped = {name for cell in cells.iter_rows(named=True) for name in _dropped(cell)}
+    removed = [cell.get("error_removed") for cell in cells.iter_rows(named=True)]
     return FitFacts(
+        curves=spec.student.engine == "quantile",
         lines=lines,
         certified=sum(gap <= CERTIFIED_GAP for gap in gaps),
         largest_gap=max(gaps) if len(gaps) == len(lines) and gaps else None,
         crossing_share=crossed / students if students else 0.0,
         dropped=tuple(sorted(dropped)),
+        partly_corrected=sum(share is not None and share < 1 for share in removed),
     )
 
 
@@ -261,6 +273,8 @@ def _fit_line(cell: Mapping[str, Any], minimum: int) -> FitLine:
         crossing_share=cell["crossing_share"] or 0.0,
         gap=gap if gap is not None and gap == gap else None,
         dropped=", ".join(_dropped(cell)),
+        residual_sd=cell.get("residual_sd"),
+        r2=cell.get("r2"),
     )
 
 

@@ -78,7 +78,7 @@ def limits(spec: GrowthSpec, facts: PageFacts) -> list[Note]:
         Note("Levels are plus or minus one", _flow(_PLUS_OR_MINUS_ONE)),
         Note("Single students are noisier still", _flow(_SINGLE_STUDENTS)),
         Note("Averages of groups", _pinned(spec)),
-        Note("Test error and intake", _neutrality(facts)),
+        Note("Test error and intake", _neutrality(spec, facts)),
     ]
 
 
@@ -87,7 +87,7 @@ def how_computed(spec: GrowthSpec, frozen_norms: bool = False) -> list[Note]:
     return [
         Note("Similar students", _peers(spec)),
         Note("Who is compared", _cohorts(spec)),
-        Note("A student's percentile", _curves(spec)),
+        Note("A student's percentile", _percentile(spec)),
         Note("A school's result", _aggregate(spec)),
         Note("Growth percentile and band", _rank(spec, frozen_norms)),
         Note("Levels", _levels(spec)),
@@ -180,11 +180,53 @@ def _cohorts(spec: GrowthSpec) -> str:
     return " ".join(parts)
 
 
-def _curves(spec: GrowthSpec) -> str:
-    basis, curves = spec.basis, len(spec.quantiles.grid())
+def _percentile(spec: GrowthSpec) -> str:
+    return {
+        "quantile": _curves,
+        "normal": _normal,
+        "eiv": _true_prediction,
+        "residual_gain": _prediction,
+    }[spec.student.engine](spec)
+
+
+def _normal(spec: GrowthSpec) -> str:
+    return _flow(
+        f"""The average score of similar students is fitted by least squares on {_splines(spec)}; the
+        spread of their scores may widen or narrow with that average. A student's growth percentile is the
+        share of students below the student's score on a normal curve with this average and spread."""
+    )
+
+
+def _prediction(spec: GrowthSpec) -> str:
+    terms = " and their squares" if spec.student.prior_terms == "quadratic" else ""
+    return _flow(
+        f"""A score is predicted from the earlier scores{terms} by least squares. A student's growth
+        percentile is the share of students in the same comparison whose scores lie less far above, or
+        further below, what is predicted for them."""
+    )
+
+
+def _true_prediction(spec: GrowthSpec) -> str:
+    source = {
+        "column": "published for each score",
+        "table": "published by the testing program for each grade and subject",
+        "function": "supplied with the data",
+    }[spec.measurement.csem]
+    correction = f"""The prediction is corrected for the error of measurement in the earlier scores, with the
+        standard errors {source} (errors in variables; Fuller 1987)."""
+    return f"{_prediction(spec)} {_flow(correction)}"
+
+
+def _splines(spec: GrowthSpec) -> str:
+    basis = spec.basis
     degree = {1: "linear", 2: "quadratic", 3: "cubic"}.get(basis.degree, f"degree-{basis.degree}")
     shares = listed(f"{100 * quantile:g}" for quantile in basis.knot_quantiles)
     knots = "with fixed knots" if basis.fixed else f"with knots at their {shares}% quantiles"
+    return f"{degree} B-splines of the earlier scores, {knots}"
+
+
+def _curves(spec: GrowthSpec) -> str:
+    curves = len(spec.quantiles.grid())
     order = (
         "Where curves would cross they are put in order (Chernozhukov, Fernández-Val & Galichon 2010)."
         if spec.quantiles.rearrange
@@ -192,7 +234,7 @@ def _curves(spec: GrowthSpec) -> str:
     )
     return _flow(
         f"""{curves} curves of the scores that similar students reach, from low to high, are fitted by
-        quantile regression on {degree} B-splines of the earlier scores, {knots}. {order} A student's
+        quantile regression on {_splines(spec)}. {order} A student's
         growth percentile is the share of similar students whom the curves place below the student's
         score (Betebenner 2009)."""
     )
@@ -303,13 +345,20 @@ def _pinned(spec: GrowthSpec) -> str:
     )
 
 
-def _neutrality(facts: PageFacts) -> str:
+def _neutrality(spec: GrowthSpec, facts: PageFacts) -> str:
     found = [
         f"{block.label}: correlation of growth with the expected score {block.r_students:+.2f} between "
         f"students, {block.r_schools:+.2f} between schools."
         for block in facts.blocks
         if block.r_students is not None and block.r_schools is not None
     ]
+    if spec.student.engine == "eiv":
+        first = _flow(
+            """Tests measure with error. The prediction is corrected for it, so that students with high
+            earlier scores fall short of it more often than others: part of what put them high was error. Over
+            the students of a school these errors average out; look at the correlation between schools."""
+        )
+        return " ".join([first, *found])
     first = _flow(
         """Tests measure with error, and that error ties the results of schools to the achievement of the
         students who come to them. A correlation near zero between students holds by construction and does

@@ -1,5 +1,16 @@
 """Student growth: each student's place among academically and demographically similar students."""
 
-from growth.student.growth import StudentGrowth, percentile_cuts, student_growth
+from growth.student.engines.linear import LinearGrowth
+from growth.student.engines.normal import NormalGrowth
+from growth.student.engines.quantile import QuantileGrowth
+from growth.student.growth import percentile_cuts, student_growth
+from growth.student.result import StudentGrowth
 
-__all__ = ["StudentGrowth", "percentile_cuts", "student_growth"]
+__all__ = [
+    "LinearGrowth",
+    "NormalGrowth",
+    "QuantileGrowth",
+    "StudentGrowth",
+    "percentile_cuts",
+    "student_growth",
+]

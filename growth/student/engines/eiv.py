@@ -1,0 +1,77 @@
+"""Errors-in-variables prediction: the slopes of true priors, from observed priors and their CSEM.
+
+Observed priors are true ones plus error, and least squares on them is attenuated: it expects too little of
+students with high priors, and schools with able intakes look better than they are. This engine removes the
+error's part from the moments (Fuller 1987; formulas in `growth.student.least_squares` and in
+`growth.student.design.power_terms`), school means of priors included. It is the route of the CORE districts'
+vendor.
+
+The expected score is the prediction at the *observed* priors. For a single student it is therefore not the
+best guess, and residuals correlate with observed priors; errors of measurement average out over the students
+of a school, for which these residuals are meant.
+
+References
+----------
+.. [1] W. A. Fuller (1987), Measurement Error Models, Wiley.
+.. [2] J. R. Lockwood and D. F. McCaffrey (2014), Correcting for test score measurement error in ANCOVA models
+   for estimating treatment effects, JEBS 39(1), 22-52.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+from growth.errors import GrowthWarning, SpecError, problem
+from growth.panel import Panel
+from growth.panel.panels import PRIOR_MEAN
+from growth.spec import GrowthSpec
+from growth.student.design import power_terms
+from growth.student.engines.linear import LinearGrowth, placed, predicted
+
+__all__ = ["eiv_growth"]
+
+
+def eiv_growth(panel: Panel, spec: GrowthSpec) -> LinearGrowth:
+    """Predict the scores of a cohort from its true priors and rank the residuals.
+
+    Raises
+    ------
+    CohortError
+        If there are no more students than columns, or the CSEMs leave too little true variance
+        (``student.not_definite``).
+    SpecError
+        If the panel has no CSEM, or a covariate whose error is not known.
+    """
+    if panel.csem is None:
+        raise SpecError(f"{panel.key}: the engine 'eiv' needs the CSEM of the priors (measurement.csem).")
+    _refuse_unknown_errors(panel, spec)
+    terms = power_terms(panel, spec, panel.csem)
+    partial = spec.student.not_definite == "partial"
+    fit = predicted(panel, terms.matrix, terms.names, errors=terms.errors, partial=partial)
+    if fit.error_removed < 1:
+        warnings.warn(
+            f"{panel.key}: only {100 * fit.error_removed:.0f} % of the measurement error is removed, because "
+            f"all of it would leave a share of true variance of {fit.least_reliability:.2f} in some "
+            "combination of columns. Results stay partly biased towards schools with able intakes.",
+            GrowthWarning,
+            stacklevel=2,
+        )
+    return placed(panel, fit)
+
+
+def _refuse_unknown_errors(panel: Panel, spec: GrowthSpec) -> None:
+    """Let through what is known to be without error, and the school mean whose error is known."""
+    known = {PRIOR_MEAN, *spec.peers.flags}
+    strange = []
+    for name in panel.covariate_names:
+        plain = name.removeprefix("school_mean:")
+        if not (name in known or plain in spec.peers.flags or plain.split("=")[0] in spec.peers.categories):
+            strange.append(name)
+    if strange:
+        raise SpecError(
+            problem(
+                f"The engine 'eiv' does not know the measurement error of the columns {', '.join(strange)}",
+                rule="priors, flags, categories, and school means of them",
+                fix="leave them out of peers, or choose another engine",
+            )
+        )
