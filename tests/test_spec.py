@@ -22,7 +22,14 @@ FULL: dict[str, Any] = {
     "columns": {"layout": "growth", "rename": {"score": "scale score"}},
     "scale": {"bounds": {"MATH": {4: (2204.0, 2659.0)}}, "outside": "exclude"},
     "cohorts": {"subjects": ("MATH",), "grades": (4, 11), "years": (2025,), "progressions": {11: (8, 7)}},
-    "peers": {"flags": ("foster",), "categories": ("language",), "composition": "one_step"},
+    "peers": {
+        "flags": ("foster",),
+        "categories": ("language",),
+        "reference": {"language": "English"},
+        "interactions": ("foster:prior", "language:foster"),
+        "missing": "indicator",
+        "composition": "one_step",
+    },
     "basis": {"fixed": {"MATH": {3: {"knots": (2300.0, 2400.0), "boundaries": (2100.0, 2700.0)}}}},
     "quantiles": {"taus": (0.1, 0.5, 0.9), "round_digits": "none"},
     "measurement": {
@@ -264,8 +271,8 @@ def test_digest_follows_choices_and_not_their_order() -> None:
 # The digest names a specification in manifests and freeze bundles: if this test fails, old digests no longer
 # name the same choices, which the changelog must say.
 DIGESTS = {
-    "core": "40616d03f21ca690faebb154e44cdc1e76efc0e895de45fa56a7308bc3e57e3b",
-    "sgp": "84933283b83ca31b2d69256bd95384e1eeeb61928d99a62821b38b907e936c2d",
+    "core": "1e9750947eb6ec02dc55a9b02cbf7c985fdc7a15885bc3060648e74e2fa32fc6",
+    "sgp": "df443c139903959cdd4b0f821def631b3c3e6e0d01ebb1ba8159f6c9b125fe71",
 }
 
 
@@ -279,7 +286,8 @@ _leaves = {
     "cohorts.min_cohort": st.integers(0, 10_000),
     "cohorts.subjects": st.none() | st.lists(st.text(min_size=1), max_size=3).map(tuple),
     "cohorts.years": st.sampled_from(["latest", "all"]) | st.lists(st.integers(1990, 2100)).map(tuple),
-    "peers.composition": st.sampled_from(["none", "one_step"]),
+    "peers.composition": st.sampled_from(["none", "one_step", "two_step"]),
+    "peers.interactions": st.sampled_from([(), ("foster:prior",), ("homeless:foster", "disability:prior")]),
     "basis.round_digits": st.integers(0, 9) | st.just("none"),
     "basis.boundary_margin": st.floats(0, 10, allow_nan=False),
     "quantiles.taus": st.none()

@@ -1,18 +1,42 @@
-"""Columns beside the prior scores: student flags, category dummies, school composition."""
+"""Columns beside the prior scores: student flags, category dummies, interactions, school means."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
 
 from growth._types import BoolArray, FloatArray, IntArray
-from growth.errors import ColumnError, problem
+from growth.errors import ColumnError, did_you_mean, problem
 from growth.panel.table import StudentTable
 from growth.spec import Peers
 
-__all__ = ["Covariates", "read_covariates", "refuse_missing"]
+__all__ = ["Category", "Covariates", "read_covariates", "refuse_missing"]
+
+Columns: TypeAlias = dict[str, FloatArray]
+"""Name -> column of one cohort, shape (n,), without NaN."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Category:
+    """A categorical student column."""
+
+    codes: IntArray
+    """Code of the level, shape (N,), -1 where missing."""
+    levels: tuple[str, ...]
+    """Sorted."""
+    reference: int | None
+    """Code of the reference level; None for each cohort's most frequent."""
+
+    def dummies(self, name: str, rows: IntArray) -> Columns:
+        """Return a 0/1 column ``name=level`` per level present in `rows` but the reference."""
+        codes = self.codes[rows]
+        counts = np.bincount(codes[codes >= 0], minlength=len(self.levels))
+        reference = int(np.argmax(counts)) if self.reference is None else self.reference
+        present = [code for code in np.flatnonzero(counts) if code != reference]
+        return {f"{name}={self.levels[code]}": (codes == code).astype(np.float64) for code in present}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,22 +48,20 @@ class Covariates:
     flags : dict
         Column -> 0/1, shape (N,); NaN where missing.
     categories : dict
-        Column -> (code of the level, shape (N,), -1 where missing; level names, sorted).
+        Column -> Category.
     school : ndarray of int64, shape (N,), or None
-        School code, -1 where missing; None without school composition.
+        School code, -1 where missing; None unless school means are columns of the model.
+    peers : Peers
     """
 
     flags: dict[str, FloatArray]
-    categories: dict[str, tuple[IntArray, tuple[str, ...]]]
+    categories: dict[str, Category]
     school: IntArray | None
+    peers: Peers
 
     def missing(self) -> dict[str, BoolArray]:
-        """Return, per column, the rows (N,) without a value."""
-        absent: dict[str, BoolArray] = {name: np.isnan(values) for name, values in self.flags.items()}
-        absent |= {name: codes < 0 for name, (codes, _) in self.categories.items()}
-        if self.school is not None:
-            absent["school_id"] = self.school < 0
-        return absent
+        """Return, per column that every student needs, the rows (N,) without a value."""
+        return {} if self.peers.missing == "indicator" else self._blank()
 
     def matrix(self, rows: IntArray, prior: FloatArray) -> tuple[FloatArray, tuple[str, ...]]:
         """Return the columns of one cohort and their names.
@@ -54,29 +76,57 @@ class Covariates:
         Returns
         -------
         matrix : ndarray of float64, shape (n, q)
-            Flags 0/1; one 0/1 column per level of each category but the cohort's most frequent (of several,
-            the first by name); with composition the means of `prior` and of each flag over the cohort's
-            members in the same school.
+            Flags 0/1; per category a 0/1 column for each level but the reference (without one named: the
+            cohort's most frequent, of several the first by name); with indicators a column
+            ``missing:name`` for each column that is blank for someone; the products of interactions, named
+            ``a:b``; with school means as columns those of `prior` and of each flag over the cohort's members
+            in the same school (for students without a school over the whole cohort).
         names : tuple of str, length q
         """
-        columns = {name: values[rows] for name, values in self.flags.items()}
-        for name, (codes, levels) in self.categories.items():
-            columns |= _dummies(name, codes[rows], levels)
+        parts: dict[str, Columns] = {name: {name: np.nan_to_num(v[rows])} for name, v in self.flags.items()}
+        parts |= {name: category.dummies(name, rows) for name, category in self.categories.items()}
+        columns: Columns = {}
+        for part in parts.values():
+            columns |= part
+        columns |= self._indicators(rows)
+        parts["prior"] = {"prior": prior}
+        for term in self.peers.interactions:
+            first, second = term.split(":")
+            columns |= _products(parts[first], parts[second])
         if self.school is not None:
-            averaged = {"prior": prior} | {name: values[rows] for name, values in self.flags.items()}
-            columns |= {f"school_mean:{k}": _group_means(self.school[rows], v) for k, v in averaged.items()}
+            averaged = {"prior": prior} | {name: parts[name][name] for name in self.flags}
+            columns |= {f"school_mean:{k}": _school_means(self.school[rows], v) for k, v in averaged.items()}
         matrix = np.column_stack(list(columns.values())) if columns else np.empty((len(rows), 0))
         return np.ascontiguousarray(matrix, dtype=np.float64), tuple(columns)
 
+    def _blank(self) -> dict[str, BoolArray]:
+        blank: dict[str, BoolArray] = {name: np.isnan(values) for name, values in self.flags.items()}
+        blank |= {name: category.codes < 0 for name, category in self.categories.items()}
+        if self.school is not None:
+            blank["school_id"] = self.school < 0
+        return blank
+
+    def _indicators(self, rows: IntArray) -> Columns:
+        blank = {f"missing:{name}": absent[rows] for name, absent in self._blank().items()}
+        return {name: absent.astype(np.float64) for name, absent in blank.items() if absent.any()}
+
 
 def read_covariates(table: StudentTable, peers: Peers) -> Covariates:
-    """Code the columns that `peers` names."""
+    """Code the columns that `peers` names.
+
+    Raises
+    ------
+    ColumnError
+        If a reference level does not occur in its column.
+    """
     frame = table.frame
     flags = {name: frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in peers.flags}
-    names = [name for name in peers.categories if name not in peers.flags]
-    categories = {name: _codes(frame[name].cast(pl.String)) for name in names}
-    school = _codes(frame["school_id"])[0] if peers.composition == "one_step" else None
-    return Covariates(flags, categories, school)
+    categories = {
+        name: _category(frame[name].cast(pl.String), name, peers.reference.get(name))
+        for name in peers.categories
+    }
+    school = _codes(frame["school_id"]) if peers.composition == "one_step" else None
+    return Covariates(flags, categories, school, peers)
 
 
 def refuse_missing(absent: dict[str, BoolArray], rows: IntArray) -> None:
@@ -95,24 +145,33 @@ def refuse_missing(absent: dict[str, BoolArray], rows: IntArray) -> None:
                 f"Columns of the peer definition are blank (rows): {', '.join(named)}",
                 rule="every student with a current and a prior score has all of them",
                 rows=int(np.count_nonzero(np.any([values[rows] for values in absent.values()], axis=0))),
-                fix='fill them, or set peers.missing = "exclude" to count these students out',
+                fix='fill them, or set peers.missing = "exclude" to count these students out, or "indicator"',
             )
         )
 
 
-def _codes(column: pl.Series) -> tuple[IntArray, tuple[str, ...]]:
-    codes = column.rank("dense").cast(pl.Int64).fill_null(0).to_numpy() - 1
-    return codes, tuple(column.drop_nulls().unique().sort())
+def _category(column: pl.Series, name: str, reference: str | None) -> Category:
+    levels = tuple(column.drop_nulls().unique().sort())
+    if reference is not None and reference not in levels:
+        raise ColumnError(
+            problem(
+                f"peers.reference.{name} = {reference!r} does not occur{did_you_mean(reference, levels)}",
+                rule=f"a level of the column {name!r}",
+                fix=f"use one of its {len(levels)} levels",
+            )
+        )
+    return Category(_codes(column), levels, None if reference is None else levels.index(reference))
 
 
-def _dummies(name: str, codes: IntArray, levels: tuple[str, ...]) -> dict[str, FloatArray]:
-    counts = np.bincount(codes, minlength=len(levels))
-    reference = int(np.argmax(counts))
-    present = [code for code in np.flatnonzero(counts) if code != reference]
-    return {f"{name}={levels[code]}": (codes == code).astype(np.float64) for code in present}
+def _codes(column: pl.Series) -> IntArray:
+    return column.rank("dense").cast(pl.Int64).fill_null(0).to_numpy() - 1
 
 
-def _group_means(group: IntArray, values: FloatArray) -> FloatArray:
-    _, place, counts = np.unique(group, return_inverse=True, return_counts=True)
+def _products(first: Columns, second: Columns) -> Columns:
+    return {f"{a}:{b}": left * right for a, left in first.items() for b, right in second.items()}
+
+
+def _school_means(school: IntArray, values: FloatArray) -> FloatArray:
+    _, place, counts = np.unique(school, return_inverse=True, return_counts=True)
     means: FloatArray = (np.bincount(place, weights=values) / counts)[place]
-    return means
+    return np.where(school < 0, values.mean(), means)

@@ -92,11 +92,44 @@ class Peers(_Part):
     flags: tuple[str, ...] = ()
     """Yes/no student columns."""
     categories: tuple[str, ...] = ()
-    """Categorical student columns; the most frequent level is the reference."""
-    composition: Literal["none", "one_step"] = "none"
-    """School means of the most recent own prior and of every flag as further columns."""
-    missing: Literal["error", "exclude"] = "error"
-    """Students with a missing flag or category."""
+    """Categorical student columns: a column of the model per level but the reference."""
+    reference: dict[str, str] = {}
+    """Category -> its reference level; the cohort's most frequent level if not given."""
+    interactions: tuple[str, ...] = ()
+    """Pairs "a:b" that act on each other: a and b are flags, categories, or "prior", the most recent score in
+    the same subject, e.g. "english_learner:disability", "disability:prior"."""
+    missing: Literal["error", "exclude", "indicator"] = "error"
+    """Students with a missing flag or category: refused, counted out, or kept as "no" and reference level
+    with a column of the model that says so."""
+    composition: Literal["none", "one_step", "two_step"] = "none"
+    """School means of the most recent own prior and of every flag: columns of the model, or taken out of the
+    scores before it is fitted (slopes within schools first, then the schools' effects on their means: Ehlert,
+    Koedel, Parsons & Podgursky 2016), where scores of students without a school stay as they are."""
+    schools_per_trait: int = Field(5, ge=1)
+    """Two steps: fewest schools per school mean in a subject and year; each mean takes one school's worth of
+    the true differences with it. With fewer, composition is left out, and the run says so."""
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        names = (*self.flags, *self.categories)
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice or "prior" in names:
+            raise ValueError(f"{twice or ['prior']}: a flag or category is named once, and not 'prior'")
+        if loose := sorted(set(self.reference) - set(self.categories)):
+            raise ValueError(f"peers.reference names {loose}, not in peers.categories")
+        pairs = self.pairs
+        for term, pair in zip(self.interactions, pairs, strict=True):
+            if len(pair) != 2 or not pair <= {*names, "prior"} or pairs.count(pair) > 1:
+                raise ValueError(
+                    f"interaction {term!r} must be a pair 'a:b' of two different names among "
+                    f"{', '.join((*names, 'prior'))}, given once"
+                )
+        return self
+
+    @property
+    def pairs(self) -> list[frozenset[str]]:
+        """The names in each interaction."""
+        return [frozenset(term.split(":")) for term in self.interactions]
 
 
 class Knots(_Part):
@@ -306,6 +339,11 @@ class GrowthSpec(_Part):
     def _consistent(self) -> Self:
         if self.correction.loss_hoss and not self.scale.bounds:
             raise ValueError("correction.loss_hoss needs scale.bounds")
+        if self.peers.composition == "two_step" and self.correction.loss_hoss:
+            raise ValueError(
+                'peers.composition = "two_step" moves scores off the ends of the scale that '
+                "correction.loss_hoss treats: choose one of them"
+            )
         ignored = [name for name, engines in self._chosen() if self.student.engine not in engines]
         if ignored:
             raise ValueError(
@@ -317,6 +355,13 @@ class GrowthSpec(_Part):
                 'student.engine = "eiv" needs the CSEM of the priors: measurement.csem = "column", "table" '
                 'or "function"'
             )
+        if self.student.engine == "eiv" and self.peers.composition == "two_step":
+            raise ValueError(
+                'student.engine = "eiv" takes composition in one step, with the error of the school mean: '
+                'peers.composition = "one_step" or "none"'
+            )
+        if self.student.engine == "eiv" and any("prior" in pair for pair in self.peers.pairs):
+            raise ValueError('student.engine = "eiv" has no correction for interactions with "prior"')
         return self
 
     def _chosen(self) -> Iterator[tuple[str, tuple[str, ...]]]:
