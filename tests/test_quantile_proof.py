@@ -16,6 +16,8 @@ from growth.kernels import process
 from growth.kernels.process.data import STALLED
 from growth.quantile import fit, fit_quantiles
 from growth.quantile.prepare import Prepared
+from growth.quantile.start import Start
+from growth.quantile.walk import Walked
 
 TAUS = (0.1, 0.25, 0.5, 0.9)
 SAME_DUAL = 1e-9
@@ -24,14 +26,14 @@ SAME_DUAL = 1e-9
 
 def _spoil(monkeypatch: pytest.MonkeyPatch, change: Callable[[IntArray], None]) -> None:
     """Let the walk return other bases than it found."""
-    walk = fit._walk
+    walk = fit.walk_taus
 
-    def spoiled(prepared: Prepared, taus: FloatArray, n_jobs: int | None) -> tuple[object, ...]:
-        basis, *rest = walk(prepared, taus, n_jobs)
-        change(basis)
-        return basis, *rest
+    def spoiled(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: Start | None) -> Walked:
+        walked = walk(prepared, taus, n_jobs, start)
+        change(walked.basis)
+        return walked
 
-    monkeypatch.setattr(fit, "_walk", spoiled)
+    monkeypatch.setattr(fit, "walk_taus", spoiled)
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "splines", "weighted", "integer_ties", "far_columns"])

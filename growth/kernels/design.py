@@ -61,6 +61,24 @@ def moments(
 
 
 @kernel
+def totals(
+    design: FloatArray, weight: FloatArray, total_out: FloatArray, abs_out: FloatArray, max_out: FloatArray
+) -> None:
+    """Write the weighted column sums, those of absolute values, and the largest absolute values."""
+    n, p = design.shape
+    total_out[:] = 0.0
+    abs_out[:] = 0.0
+    max_out[:] = 0.0
+    for i in range(n):
+        w = weight[i]
+        for a in range(p):
+            v = design[i, a]
+            total_out[a] += w * v
+            abs_out[a] += w * abs(v)
+            max_out[a] = max(max_out[a], abs(v))
+
+
+@kernel
 def build_tiles(design: FloatArray, tiles_out: NDArray[np.float32]) -> None:
     """Write the tiled single-precision copy, zero rows at the end."""
     n, p = design.shape

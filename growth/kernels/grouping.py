@@ -93,14 +93,15 @@ def group_coded(
         while g >= 0 and (packs[g] != pack or values[g] != response[i]):
             slot = (slot + 1) & (size - 1)
             g = np.int64(table[slot])
-        if g < 0:
-            if groups == most:
-                return -1
-            table[slot] = groups
-            packs[groups] = pack
-            values[groups] = response[i]
-            first_out[groups] = i
-            g = groups
-            groups += 1
-        group_out[i] = g
+        if g >= 0:
+            group_out[i] = g
+            continue
+        if groups == most:
+            return -1
+        table[slot] = groups
+        packs[groups] = pack
+        values[groups] = response[i]
+        first_out[groups] = i
+        group_out[i] = groups
+        groups += 1
     return groups

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from growth._types import FloatArray, IntArray
+from growth._types import BoolArray, FloatArray, IntArray
 from growth.kernels import design as dense
 from growth.kernels import rows as kernel
 
@@ -21,29 +21,39 @@ ROWS_PER_LINE = 6
 """Rows that there must be for each distinct row of a block, so that rebuilding tables pays."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moments:
+@dataclass(frozen=True, slots=True, eq=False)
+class Totals:
     """Weighted sums over the rows of a design."""
 
-    gram: FloatArray  # (p, p) X'WX
     total: FloatArray  # (p,) sum of w_i x_i
     total_abs: FloatArray  # (p,) sum of w_i |x_i|
     largest: FloatArray  # (p,) largest |x_i|
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Weighted sums of products as well."""
+
+    gram: FloatArray  # (p, p) X'WX
+    totals: Totals
+
     def subset(self, kept: list[int]) -> Moments:
         """Moments of some of the columns."""
+        t = self.totals
         return Moments(
-            self.gram[np.ix_(kept, kept)], self.total[kept], self.total_abs[kept], self.largest[kept]
+            self.gram[np.ix_(kept, kept)], Totals(t.total[kept], t.total_abs[kept], t.largest[kept])
         )
 
-    def rescaled(self, columns: FloatArray, weights: float) -> Moments:
-        """Moments after dividing columns and weights."""
-        return Moments(
-            self.gram / np.outer(columns, columns) / weights,
-            self.total / columns / weights,
-            self.total_abs / columns / weights,
-            self.largest / columns,
-        )
+    def rescaled(self, columns: FloatArray, weights: float) -> tuple[FloatArray, Totals]:
+        """Return gram and totals after dividing columns and weights."""
+        return self.gram / np.outer(columns, columns) / weights, rescaled(self.totals, columns, weights)
+
+
+def rescaled(totals: Totals, columns: FloatArray, weights: float) -> Totals:
+    """Return totals after dividing columns and weights."""
+    return Totals(
+        totals.total / columns / weights, totals.total_abs / columns / weights, totals.largest / columns
+    )
 
 
 class Design(Protocol):
@@ -68,6 +78,9 @@ class Design(Protocol):
 
     def moments(self, weight: FloatArray) -> Moments:
         """Sum over the rows."""
+
+    def totals(self, weight: FloatArray) -> Totals:
+        """Sum over the rows, without products."""
 
     def total(self, values: FloatArray) -> FloatArray:
         """Return X'values, shape (p,)."""
@@ -114,9 +127,16 @@ class DenseDesign:
     def moments(self, weight: FloatArray) -> Moments:
         """Sum over the rows."""
         p = self.matrix.shape[1]
-        out = Moments(np.empty((p, p)), np.empty(p), np.empty(p), np.empty(p))
-        dense.moments(self.matrix, weight, out.gram, out.total, out.total_abs, out.largest)
-        return out
+        gram, sums = np.empty((p, p)), Totals(np.empty(p), np.empty(p), np.empty(p))
+        dense.moments(self.matrix, weight, gram, sums.total, sums.total_abs, sums.largest)
+        return Moments(gram, sums)
+
+    def totals(self, weight: FloatArray) -> Totals:
+        """Sum over the rows, without products."""
+        p = self.matrix.shape[1]
+        sums = Totals(np.empty(p), np.empty(p), np.empty(p))
+        dense.totals(self.matrix, weight, sums.total, sums.total_abs, sums.largest)
+        return sums
 
     def total(self, values: FloatArray) -> FloatArray:
         """Return X'values, shape (p,)."""
@@ -192,7 +212,7 @@ class CodedDesign:
 
     def dense(self) -> FloatArray:
         """Return the matrix, shape (n, p)."""
-        out = self.rows.tables[0][self.rows.codes[0, : self.n]]
+        out: FloatArray = self.rows.tables[0][self.rows.codes[0, : self.n]]
         for table, code in zip(self.rows.tables[1:], self.rows.codes[1:], strict=True):
             out += table[code[: self.n]]
         return out
@@ -213,12 +233,11 @@ class CodedDesign:
         mass = self._sums(weight)
         gram = np.empty((tables.shape[2], tables.shape[2]))
         kernel.coded_gram(self.rows, weight, mass, gram)
-        return Moments(
-            gram,
-            np.einsum("bv,bvp->p", mass, tables),
-            np.einsum("bv,bvp->p", mass, np.abs(tables)),
-            np.abs(tables).max(axis=(0, 1)),
-        )
+        return Moments(gram, self._totals(mass))
+
+    def totals(self, weight: FloatArray) -> Totals:
+        """Sum over the rows, without products."""
+        return self._totals(self._sums(weight))
 
     def total(self, values: FloatArray) -> FloatArray:
         """Return X'values, shape (p,)."""
@@ -242,6 +261,14 @@ class CodedDesign:
         """Return none: there are tables."""
         return np.empty((0, self.shape[1], dense.TILE), np.float32)
 
+    def _totals(self, mass: FloatArray) -> Totals:
+        tables, sizes = self.rows.tables, np.abs(self.rows.tables)
+        return Totals(
+            np.einsum("bv,bvp->p", mass, tables),
+            np.einsum("bv,bvp->p", mass, sizes),
+            sizes.max(axis=(0, 1)),
+        )
+
     def _sums(self, values: FloatArray) -> FloatArray:
         out = np.empty(self.rows.tables.shape[:2])
         kernel.coded_sums(self.rows, values, out)
@@ -254,7 +281,7 @@ def _padded(n: int) -> int:
 
 def _extents(tables: FloatArray) -> tuple[IntArray, IntArray]:
     """First column of each table, and one beyond its last, that is not zero throughout."""
-    used = tables.any(axis=1)
+    used: BoolArray = np.any(tables != 0.0, axis=1)
     p = used.shape[1]
     first = np.argmax(used, axis=1)
     return first, np.maximum(p - np.argmax(used[:, ::-1], axis=1), first)

@@ -1,37 +1,33 @@
-"""Fit a quantile process: prepare the data, walk the taus, prove every solution.
-
-The walk starts at the median and goes outwards in both directions; the two halves are independent and may
-run in two threads. What is computed never depends on the number of threads.
-"""
+"""Fit a quantile process: prepare the data, walk the taus, prove every solution."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
 
 from growth._types import FloatArray, IntArray
-from growth.errors import ConvergenceError, problem
-from growth.kernels import process as kernel
-from growth.quantile.designs import DenseDesign
+from growth.errors import ConvergenceError, SpecError, problem
+from growth.quantile.designs import DenseDesign, Design, rescaled
 from growth.quantile.prepare import (
     Prepared,
     arranged,
     checked,
     collapse,
     independent_columns,
+    least_squares,
     prepare,
-    screened_from,
 )
 from growth.quantile.process import QuantileProcess
 from growth.quantile.proof import prove
+from growth.quantile.start import Start
+from growth.quantile.walk import perfect_fit, walk_taus
 
-__all__ = ["GAP_TOLERANCE", "fit_quantiles"]
+__all__ = ["GAP_TOLERANCE", "fit_quantiles", "refit_quantiles"]
 
 GAP_TOLERANCE = 1e-9
 """Largest relative duality gap that counts as proof of optimality."""
-COUNTERS = ("passes", "pivots", "band", "checked", "added", "retries")
 DEFAULT_TAUS = (np.arange(1, 101) - 0.5) / 100
 
 
@@ -98,219 +94,134 @@ def fit_quantiles(
     array([[0., 1.]])
     """
     design, response, weight, grid, labels = checked(design, response, taus, weights, names)
-    kept_rows = np.flatnonzero(weight > 0.0)
-    if kept_rows.size < weight.size:
-        design, response, weight = design[kept_rows], response[kept_rows], weight[kept_rows]
-    first, rows, response, weight = collapse(arranged(design, blocks), response, weight)
+    members, rows, response, weight = _merged(design, response, weight, blocks)
     moments = rows.moments(weight)
     kept, dropped = independent_columns(rows, moments.gram)
     if dropped:
         rows, moments = DenseDesign(np.ascontiguousarray(rows.dense()[:, kept])), moments.subset(kept)
-    prepared = prepare(rows, response, weight, moments)
+    rows, geometry, totals = least_squares(rows, response, weight, moments)
+    prepared = prepare(rows, response, weight, geometry, totals)
+    solved = solve(prepared, grid, n_jobs)
+    return QuantileProcess(
+        taus=grid,
+        coef=_full(geometry.original(solved.coef), kept, design.shape[1]),
+        objective=solved.objective,
+        relative_gap=solved.relative_gap,
+        dual=solved.dual,
+        basis=members[prepared.order[solved.basis]],
+        status=solved.status,
+        counters=solved.counters,
+        names=labels,
+        dropped=tuple(int(j) for j in dropped),
+        n=int(np.count_nonzero(weights)) if weights is not None else design.shape[0],
+        blocks=tuple(blocks),
+        start=solved.start,
+    )
+
+
+def refit_quantiles(
+    process: QuantileProcess,
+    design: FloatArray,
+    response: FloatArray,
+    weights: FloatArray | None = None,
+    *,
+    n_jobs: int | None = None,
+) -> QuantileProcess:
+    """Fit the same columns and taus to other data, starting from a fitted process.
+
+    See `QuantileProcess.refit`.
+    """
+    design, response, weight, grid, labels = checked(design, response, process.taus, weights, process.names)
+    if design.shape[1] != process.coef.shape[1]:
+        raise SpecError(
+            f"The design has {design.shape[1]} columns; this process has {process.coef.shape[1]} columns."
+        )
+    given = response
+    start = process.start
+    if start is None or start.geometry.rotation is not None or process.dropped:
+        return fit_quantiles(
+            design, response, grid, weights, names=labels, blocks=process.blocks, n_jobs=n_jobs
+        )
+    members, rows, response, weight = _merged(design, response, weight, process.blocks)
+    totals = rescaled(rows.totals(weight), start.geometry.scale, float(weight.mean()))
+    resized = start.resized(response.size)
+    try:
+        prepared = prepare(rows, response, weight, resized.geometry, totals)
+        solved = solve(prepared, grid, n_jobs, resized)
+    except ConvergenceError:
+        # The new data differ too much from the old: dependent columns, another scale.
+        return fit_quantiles(design, given, grid, weights, names=labels, blocks=process.blocks, n_jobs=n_jobs)
+    return replace(
+        process,
+        coef=start.geometry.original(solved.coef),
+        objective=solved.objective,
+        relative_gap=solved.relative_gap,
+        dual=solved.dual,
+        basis=members[prepared.order[solved.basis]],
+        status=solved.status,
+        counters=solved.counters,
+        n=int(np.count_nonzero(weights)) if weights is not None else design.shape[0],
+        start=solved.start,
+        warm=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Solved:
+    """All taus solved and proven, in the coordinates of the search."""
+
+    coef: FloatArray
+    objective: FloatArray
+    relative_gap: FloatArray
+    dual: FloatArray
+    basis: IntArray
+    status: tuple[str, ...]
+    counters: dict[str, IntArray]
+    start: Start | None
+
+
+def solve(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: Start | None = None) -> Solved:
+    """Walk the taus and prove every solution.
+
+    Raises
+    ------
+    ConvergenceError
+        If a solution could not be proven optimal.
+    """
     if prepared.problem.offset_max <= prepared.problem.near:
-        basis, ties, counters, fallback = _perfect_fit(prepared, grid)
+        walked = perfect_fit(prepared, taus)
     else:
-        basis, ties, counters, fallback = _walk(prepared, grid, n_jobs)
-    coef, objective, gap, dual = prove(prepared, grid, basis, ties)
+        walked = walk_taus(prepared, taus, n_jobs, start)
+    coef, objective, gap, dual = prove(prepared, taus, walked.basis, walked.ties)
     unproven = ~(gap <= GAP_TOLERANCE)
     if unproven.any():
         worst = int(np.nanargmax(np.where(np.isnan(gap), np.inf, gap)))
         raise ConvergenceError(
             problem(
-                f"{int(unproven.sum())} of {grid.size} quantiles have no proof of optimality "
-                f"(worst: tau = {grid[worst]:g}, relative gap {gap[worst]:.1e})",
+                f"{int(unproven.sum())} of {taus.size} quantiles have no proof of optimality "
+                f"(worst: tau = {taus[worst]:g}, relative gap {gap[worst]:.1e})",
                 rule=f"relative duality gap <= {GAP_TOLERANCE:g}",
                 fix="look for columns of very different scale or nearly dependent columns",
             )
         )
-    full = np.zeros((grid.size, len(kept) + len(dropped)))
-    full[:, kept] = prepared.original(coef)
-    return QuantileProcess(
-        taus=grid,
-        coef=full,
-        objective=objective,
-        relative_gap=gap,
-        dual=dual,
-        basis=kept_rows[first[prepared.order[basis]]],
-        status=tuple("fallback" if used else "certified" for used in fallback),
-        counters=counters,
-        names=labels,
-        dropped=tuple(int(j) for j in dropped),
-        n=int(kept_rows.size),
-    )
+    status = tuple("fallback" if used else "certified" for used in walked.fallback)
+    return Solved(coef, objective, gap, dual, walked.basis, status, walked.counters, walked.start)
 
 
-def _band_target(n: int, p: int) -> int:
-    """Return the number of rows near the hyperplane that is cheapest to work with; n or more means all."""
-    if n <= screened_from(p):
-        return n
-    return int(20 * p + (0.2 if n < 50_000 else 0.6) * np.sqrt(n * p))
+def _merged(
+    design: FloatArray, response: FloatArray, weight: FloatArray, blocks: Sequence[slice]
+) -> tuple[IntArray, Design, FloatArray, FloatArray]:
+    """Drop rows without weight and merge equal ones; returns the row number of each row that is left."""
+    members = np.flatnonzero(weight > 0.0)
+    if members.size < weight.size:
+        design, response, weight = design[members], response[members], weight[members]
+    first, rows, response, weight = collapse(arranged(design, blocks), response, weight)
+    return members[first], rows, response, weight
 
 
-def _start_rows(n: int, p: int) -> int:
-    """Return how many rows place the start so well that the first band holds no more rows than that.
-
-    A fit to s rows is off by about sqrt(p / s) residual deviations, so the band must hold a share of
-    2 sqrt(p / s) of all n rows.
-    """
-    return min(n, max(4096, int(1.5 * (3.3 * n * np.sqrt(p)) ** (2 / 3))))
-
-
-def _walk(
-    prepared: Prepared, taus: FloatArray, n_jobs: int | None
-) -> tuple[IntArray, IntArray, dict[str, IntArray], list[bool]]:
-    data = prepared.problem
-    n, p = prepared.design.shape
-    m = taus.size
-    target = _band_target(n, p)
-    start_rows = _start_rows(n, p)
-    limit = n if target >= n else min(n, max(8 * target, start_rows))
-    coef, basis = np.empty((m, p)), np.zeros((m, p), np.int64)
-    counters, status = np.zeros((m, kernel.N_COUNTERS), np.int64), np.zeros(m, np.int64)
-
-    def walk(
-        work: kernel.Work,
-        state: kernel.State,
-        order: IntArray,
-        tau_from: float,
-        target: int,
-        limit: int,
-        cold: bool,
-    ) -> IntArray:
-        ties = np.empty((max(1024, 64 * order.size), 3), np.int64)
-        while True:
-            count = np.zeros(1, np.int64)
-            before = _copy(state)
-            kernel.solve_path(
-                data,
-                state,
-                work,
-                taus,
-                order,
-                tau_from,
-                target,
-                limit,
-                cold,
-                coef,
-                basis,
-                ties,
-                count,
-                counters,
-                status,
-            )
-            if count[0] <= ties.shape[0]:
-                return ties[: count[0]]
-            # More rows on the hyperplanes than foreseen: walk again with room for all of them.
-            ties = np.empty((int(count[0]), 3), np.int64)
-            counters[order] = 0
-            state = before
-
-    middle = int(np.argmin(np.abs(taus - 0.5)))
-    threads = 1 if n_jobs is None else min(2, int(effective_n_jobs(n_jobs)))
-    work = [_workspace(data) for _ in range(threads)]
-    state = _initial_state(prepared)
-    kernel.cold_start(data, state, work[0], taus[middle], start_rows, 0.6 * limit / n)
-    found = [walk(work[0], state, np.array([middle]), float(taus[middle]), target, limit, True)]
-    halves = [np.arange(middle + 1, m), np.arange(middle - 1, -1, -1)]
-    tasks = [
-        delayed(walk)(work[i % threads], _copy(state), half, float(taus[middle]), target, limit, False)
-        for i, half in enumerate(halves)
-        if half.size
-    ]
-    found += list(Parallel(n_jobs=threads, backend="threading")(tasks))
-    failed = np.flatnonzero(status != kernel.OK)
-    for k in failed:
-        status[k] = kernel.OK
-        found.append(walk(work[0], _initial_state(prepared), np.array([k]), float(taus[k]), n, n, True))
-    if (status != kernel.OK).any():
-        raise ConvergenceError(
-            f"{int(np.count_nonzero(status))} of {m} quantiles found no optimal vertex within the budget."
-        )
-    table = {name: counters[:, c].copy() for c, name in enumerate(COUNTERS)}
-    used = np.zeros(m, bool)
-    used[failed] = True
-    return basis, np.concatenate(found), table, used.tolist()
-
-
-def _perfect_fit(
-    prepared: Prepared, taus: FloatArray
-) -> tuple[IntArray, IntArray, dict[str, IntArray], list[bool]]:
-    """All rows lie on one hyperplane: any independent rows are a basis, and the dual point 0 proves it."""
-    from scipy.linalg import qr
-
-    design = prepared.design.dense()
-    p = design.shape[1]
-    rows = qr(design.T, mode="r", pivoting=True)[1][:p].astype(np.int64)
-    basis = np.tile(rows, (taus.size, 1))
-    counters = {name: np.zeros(taus.size, np.int64) for name in COUNTERS}
-    return basis, np.empty((0, 3), np.int64), counters, [False] * taus.size
-
-
-def _initial_state(prepared: Prepared) -> kernel.State:
-    data = prepared.problem
-    n, p = prepared.design.shape
-    side = np.where(data.offset32 < 0, np.float32(-1), np.float32(1))
-    below = prepared.design.total(np.where(side[:n] < 0, data.weight, 0.0))
-    step = max(1, n // 4096)
-    width = float(
-        np.median(np.abs(data.offset32[:n:step]) / np.minimum(data.leverage32[:n:step], kernel.FENCE))
-    )
-    return kernel.State(
-        coef=data.center.copy(),
-        curvature=np.zeros((p, p)),
-        side32=side,
-        below=below,
-        width=np.array([max(width, 1e-300)]),
-        basis=np.full(p, -1),
-        ties=np.zeros(1, np.int64),
-        tile_low=np.full(data.tile_lever.size, -np.inf, np.float32),
-        tile_high=np.full(data.tile_lever.size, np.inf, np.float32),
-        tile_seen=np.zeros(data.tile_lever.size, np.int64),
-        seen=np.empty((kernel.SEEN, p)),
-        seen_level=np.empty(kernel.SEEN),
-        n_seen=np.zeros(1, np.int64),
-    )
-
-
-def _copy(state: kernel.State) -> kernel.State:
-    return kernel.State(*(part.copy() for part in state))
-
-
-def _workspace(data: kernel.Problem) -> kernel.Work:
-    """Return scratch for up to all rows; pages that are never touched take no memory."""
-    p = data.total.size
-    rows = data.offset32.size
-    capacity = data.response.size
-
-    def zeros(*shape: int) -> FloatArray:
-        return np.zeros(shape)
-
-    def integers(*shape: int) -> IntArray:
-        return np.zeros(shape, np.int64)
-
-    return kernel.Work(
-        residual32=np.zeros(rows, np.float32),
-        sums=np.zeros(data.rows.tables.shape[:2], np.float32),
-        moved_by=np.zeros(kernel.SEEN, np.float32),
-        moved_apart=np.zeros(kernel.SEEN, np.float32),
-        listed=integers(rows),
-        rows=integers(capacity),
-        lines=zeros(capacity, p),
-        band=zeros(p, 8 * (capacity // 8 + 1 + (capacity // 8) % 2)),  # no power-of-two stride
-        y=zeros(capacity),
-        moved=zeros(capacity),
-        w=zeros(capacity),
-        h=zeros(capacity),
-        r=zeros(capacity),
-        sign=zeros(capacity),
-        z=zeros(capacity),
-        step=zeros(capacity),
-        slope=zeros(capacity),
-        pick=integers(max(capacity, p)),
-        basis=integers(p),
-        directions=zeros(p, p),
-        curve=zeros(p),
-        factor=zeros(p, p),
-        fresh=zeros(p, p),
-        vec=zeros(8, p),
-    )
+def _full(coef: FloatArray, kept: list[int], p: int) -> FloatArray:
+    if len(kept) == p:
+        return coef
+    full = np.zeros((len(coef), p))
+    full[:, kept] = coef
+    return full

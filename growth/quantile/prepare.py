@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from growth._types import FloatArray, IntArray
 from growth.errors import ColumnError, SpecError, problem
 from growth.kernels import grouping
 from growth.kernels import process as kernel
-from growth.quantile.designs import CodedDesign, DenseDesign, Design, Moments
+from growth.quantile.designs import CodedDesign, DenseDesign, Design, Moments, Totals
 
 RANK_TOLERANCE = 1e-7
 """A column whose part orthogonal to earlier columns is a smaller share of its length is dropped."""
@@ -28,7 +29,27 @@ COLLAPSE_FROM = 8192
 """Fewer rows are not searched for duplicates."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Geometry:
+    """Coordinates, metric and starting point of a search; a refit takes over those of an earlier fit."""
+
+    scale: FloatArray  # (r,) powers of two by which columns are divided
+    rotation: FloatArray | None  # (r, r) from orthogonal to scaled columns
+    gram: FloatArray  # (r, r) X'WX for weights of mean 1
+    metric: FloatArray  # (r, r) its lower Cholesky factor
+    center: FloatArray  # (r,) coefficients about which residuals are taken
+
+    def original(self, coef: FloatArray) -> FloatArray:
+        """Return coefficients, shape (m, r), of the caller's columns."""
+        scaled = coef if self.rotation is None else coef @ self.rotation.T
+        return scaled / self.scale
+
+    def resized(self, factor: float, center: FloatArray) -> Geometry:
+        """Return the geometry for `factor` times as many rows, about another center."""
+        return replace(self, gram=self.gram * factor, metric=self.metric * np.sqrt(factor), center=center)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
     """One fit in the coordinates in which solutions are sought and proven.
 
@@ -42,13 +63,7 @@ class Prepared:
     offset: FloatArray  # (n,) response - design @ center
     weight: FloatArray  # (n,) on the caller's scale; those of the problem have mean 1
     scale: float  # typical deviation of the response
-    column_scale: FloatArray  # (r,) powers of two
-    rotation: FloatArray | None  # (r, r) from orthogonal to scaled columns
-
-    def original(self, coef: FloatArray) -> FloatArray:
-        """Return coefficients, shape (m, r), of the caller's columns."""
-        scaled = coef if self.rotation is None else coef @ self.rotation.T
-        return scaled / self.column_scale
+    geometry: Geometry
 
 
 def checked(
@@ -172,35 +187,51 @@ def collapse(
     )
 
 
-def prepare(design: Design, response: FloatArray, weight: FloatArray, moments: Moments) -> Prepared:
-    """Scale or rotate the design, find leverages, and gather all that the walk over the taus reads."""
-    n = response.size
+def least_squares(
+    design: Design, response: FloatArray, weight: FloatArray, moments: Moments
+) -> tuple[Design, Geometry, Totals]:
+    """Choose coordinates and start from least squares; returns the design and its totals in them."""
     mean_weight = float(weight.mean())
     relative = weight / mean_weight
     scale = 2.0 ** np.round(np.log2(np.sqrt(np.diag(moments.gram) / weight.sum())))
-    moments = moments.rescaled(scale, mean_weight)
+    gram, totals = moments.rescaled(scale, mean_weight)
     try:
-        metric = np.linalg.cholesky(moments.gram)
-        safe = bool((np.diag(metric) ** 2 / np.diag(moments.gram)).min() > SAFE_PIVOT)
+        metric = np.linalg.cholesky(gram)
+        safe = bool((np.diag(metric) ** 2 / np.diag(gram)).min() > SAFE_PIVOT)
     except np.linalg.LinAlgError:
         safe = False
-    rotation = None
+    rotation: FloatArray | None = None
+    divisor: FloatArray = scale
     if not safe:
         # Nearly dependent columns: search in orthogonal coordinates, where all products are well conditioned.
         matrix = design.dense() / scale
         factor = np.linalg.qr(matrix * np.sqrt(relative)[:, None], mode="r")
-        rotation = np.linalg.inv(factor) * np.sqrt(n)
-        design, divisor = DenseDesign(np.ascontiguousarray(matrix @ rotation)), np.ones(len(scale))
-        moments = design.moments(relative)
-        metric = np.linalg.cholesky(moments.gram)
-    else:
-        divisor = scale
-    center = np.linalg.solve(metric.T, np.linalg.solve(metric, design.total(relative * response) / divisor))
-    offset = design.residuals(response, center / divisor)
-    leverage = design.leverages(metric * divisor[:, None])
+        rotation, divisor = np.linalg.inv(factor) * np.sqrt(response.size), np.ones(len(scale))
+        design = DenseDesign(np.ascontiguousarray(matrix @ rotation))
+        gram, totals = design.moments(relative).rescaled(divisor, 1.0)
+        metric = np.linalg.cholesky(gram)
+    center: FloatArray = np.linalg.solve(
+        metric.T, np.linalg.solve(metric, design.total(relative * response) / divisor)
+    )
+    return design, Geometry(scale, rotation, gram, _square(metric), center), totals
+
+
+def _square(matrix: NDArray[Any]) -> FloatArray:
+    return np.ascontiguousarray(matrix, dtype=np.float64)
+
+
+def prepare(
+    design: Design, response: FloatArray, weight: FloatArray, geometry: Geometry, totals: Totals
+) -> Prepared:
+    """Find leverages, order the rows, and gather all that the walk over the taus reads."""
+    n = response.size
+    relative = weight / float(weight.mean())
+    divisor = geometry.scale if geometry.rotation is None else np.ones(len(geometry.scale))
+    offset = design.residuals(response, geometry.center / divisor)
+    leverage = design.leverages(geometry.metric * divisor[:, None])
     spread = _typical_deviation(response)
     order = np.arange(n)
-    if n > screened_from(len(scale)):
+    if n > screened_from(len(divisor)):
         order = _by_residual(offset, leverage, spread)
         response, relative, weight = response[order], relative[order], weight[order]
         offset, leverage = offset[order], leverage[order]
@@ -211,7 +242,7 @@ def prepare(design: Design, response: FloatArray, weight: FloatArray, moments: M
     offset32[:n] = offset
     leverage32 = np.full(offset32.size, 1e-30, np.float32)
     leverage32[:n] = leverage
-    unit, level = _constant(moments, float(relative.sum()))
+    unit, level = _constant(totals, float(relative.sum()))
     data = kernel.Problem(
         rows=design.rows,
         response=response,
@@ -225,15 +256,15 @@ def prepare(design: Design, response: FloatArray, weight: FloatArray, moments: M
         tile_lever=leverage32.reshape(tiles, kernel.TILE).max(axis=1),
         unit=unit,
         level=level,
-        center=center,
-        column_max=moments.largest,
+        center=geometry.center,
+        column_max=totals.largest,
         offset_max=float(np.abs(offset).max()),
-        gram=moments.gram,
-        metric=np.ascontiguousarray(metric),
-        total=moments.total,
-        total_abs=moments.total_abs,
+        gram=geometry.gram,
+        metric=np.ascontiguousarray(geometry.metric),
+        total=totals.total,
+        total_abs=totals.total_abs,
     )
-    return Prepared(data, design, order, offset, weight, spread, scale, rotation)
+    return Prepared(data, design, order, offset, weight, spread, geometry)
 
 
 def screened_from(p: int) -> int:
@@ -248,16 +279,16 @@ def _by_residual(offset: FloatArray, leverage: NDArray[np.float32], spread: floa
     return np.argsort(place, kind="stable")
 
 
-def _constant(moments: Moments, weights: float) -> tuple[FloatArray, FloatArray]:
+def _constant(totals: Totals, weights: float) -> tuple[FloatArray, FloatArray]:
     """Return the coefficients of a constant 1 and the mean row; zeros if no column is constant."""
-    p = len(moments.total)
-    equal = np.abs(moments.total) >= (1.0 - 1e-12) * weights * moments.largest
-    columns = np.flatnonzero(equal & (moments.largest > 0.0))
+    p = len(totals.total)
+    equal = np.abs(totals.total) >= (1.0 - 1e-12) * weights * totals.largest
+    columns = np.flatnonzero(equal & (totals.largest > 0.0))
     if not columns.size:
         return np.zeros(p), np.zeros(p)
     unit = np.zeros(p)
-    unit[columns[0]] = weights / moments.total[columns[0]]
-    return unit, moments.total / weights
+    unit[columns[0]] = weights / totals.total[columns[0]]
+    return unit, totals.total / weights
 
 
 def _typical_deviation(response: FloatArray) -> float:

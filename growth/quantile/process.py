@@ -9,6 +9,7 @@ import numpy as np
 from growth._types import FloatArray, IntArray
 from growth.errors import ColumnError, SpecError, problem
 from growth.kernels import scoring
+from growth.quantile.start import Start
 
 __all__ = ["QuantileProcess", "Scores"]
 
@@ -60,6 +61,13 @@ class QuantileProcess:
     """Design columns that depend linearly on earlier ones; they take no part in the fit."""
     n: int = 0
     """Rows with positive weight."""
+    blocks: tuple[slice, ...] = field(default=(), repr=False)
+    """Columns that belong together."""
+
+    warm: bool = False
+    """Whether this is a refit that started from an earlier fit."""
+    start: Start | None = field(default=None, repr=False)
+    """What a refit starts from."""
 
     @property
     def rank(self) -> int:
@@ -78,6 +86,46 @@ class QuantileProcess:
             f"QuantileProcess({len(self.taus)} taus in [{self.taus[0]:g}, {self.taus[-1]:g}], n={self.n:,}, "
             f"p={self.coef.shape[1]}{dropped}, largest relative gap {worst:.1e})"
         )
+
+    def refit(
+        self,
+        design: FloatArray,
+        response: FloatArray,
+        weights: FloatArray | None = None,
+        *,
+        n_jobs: int | None = None,
+    ) -> QuantileProcess:
+        """Fit the same columns and taus to other data, starting from this solution.
+
+        For data that resemble those of this fit: measurement-error replicates, bootstrap weights, variants.
+        Every solution is exact and proven, and the same as that of `fit_quantiles`; only the way to it is
+        shorter. Where the start does not help (dependent columns) the fit is done from scratch and `warm` of
+        the result is False.
+
+        Parameters
+        ----------
+        design : ndarray, shape (n', p)
+            Any number of rows.
+        response : ndarray, shape (n',)
+        weights : ndarray, shape (n',), optional
+            Non-negative.
+        n_jobs : int, optional
+            Threads; at most two are used. Results do not depend on it.
+
+        Returns
+        -------
+        QuantileProcess
+
+        Raises
+        ------
+        ColumnError, ConvergenceError
+            As `fit_quantiles`.
+        SpecError
+            If the design has other columns than the fit.
+        """
+        from growth.quantile.fit import refit_quantiles
+
+        return refit_quantiles(self, design, response, weights, n_jobs=n_jobs)
 
     def predict(
         self,

@@ -21,7 +21,8 @@ def prove(
     rows, response = data.rows, data.response
     m, p = basis.shape
     coef, objective = np.empty((m, p)), np.empty(m)
-    basis.sort(axis=1)  # so that the coefficients do not depend on the path to the basis
+    # So that the coefficients do not depend on the path to the basis, nor on the order of the rows here.
+    basis[:] = np.take_along_axis(basis, np.argsort(prepared.order[basis], axis=1), axis=1)
     certificate.vertex_coefficients(rows, response, basis, coef)
     # A nearly perfect fit has no size of its own to compare its rounding errors with.
     floor = weight.sum() * prepared.scale * 2.0**-12

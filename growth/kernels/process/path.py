@@ -20,13 +20,12 @@ from growth.kernels.process.data import (
     PIVOTS,
     RETRIES,
     STALLED,
-    TILE,
     UNPROVEN,
     Problem,
     State,
     Work,
 )
-from growth.kernels.process.screen import offenders, screen, split
+from growth.kernels.process.screen import look_again, offenders, screen, split
 from growth.kernels.process.vertex import add_line, crash, descend, refactor, select, vertex_coef
 
 
@@ -58,9 +57,7 @@ def _commit(problem: Problem, state: State, work: Work, m: int) -> None:
                 state.below[a] += f * work.lines[t, a]
             state.side32[i] = -state.side32[i]
         if work.residual32[i] * state.side32[i] <= 0.0:
-            # The residuals seen do not tell the sides of the tile's rows: it must be looked at again.
-            state.tile_low[i // TILE] = -np.inf
-            state.tile_high[i // TILE] = np.inf
+            look_again(state, i)
 
 
 @inlined

@@ -76,7 +76,7 @@ def _remember(problem: Problem, state: State, work: Work) -> int:
             s += (state.seen[now, j] - state.seen[k, j]) ** 2
         work.moved_by[k] = np.float32(level - state.seen_level[k])
         work.moved_apart[k] = ROUNDING * np.float32(np.sqrt(s))
-    return now
+    return int(now)
 
 
 @search
@@ -129,6 +129,13 @@ def screen(
     return count
 
 
+@inlined
+def look_again(state: State, i: int) -> None:
+    """Row i's recorded side is not that of the residual seen: its tile must not be skipped."""
+    state.tile_low[i // TILE] = -np.inf
+    state.tile_high[i // TILE] = np.inf
+
+
 @inner
 def split(
     problem: Problem, state: State, work: Work, count: int, width: np.float32, slack: np.float32
@@ -143,6 +150,8 @@ def split(
             if m < capacity:
                 work.rows[m] = i
             m += 1
+            if residual[i] * side[i] <= 0.0:
+                look_again(state, i)
         elif residual[i] * side[i] < 0.0:  # a row on the very edge may be listed and yet not have moved
             f = problem.weight[i] if residual[i] < 0 else -problem.weight[i]
             side[i] = -side[i]

@@ -1,0 +1,219 @@
+"""Walk the taus of a prepared fit: from the median outwards, in two halves that are independent.
+
+The halves may run in two threads. What is computed never depends on the number of threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+
+from growth._types import FloatArray, IntArray
+from growth.errors import ConvergenceError
+from growth.kernels import process as kernel
+from growth.quantile.prepare import Prepared, screened_from
+from growth.quantile.start import Start
+
+WARM_WIDTH = 3.0
+"""A refit's first band is so many times as wide as the band of the same tau in the earlier fit."""
+COUNTERS = ("passes", "pivots", "band", "checked", "added", "retries")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Walked:
+    """Optimal bases of all taus."""
+
+    basis: IntArray  # (m, p)
+    ties: IntArray  # (q, 3) position of tau, row, side
+    counters: dict[str, IntArray]
+    fallback: list[bool]
+    start: Start | None = None
+
+
+def _band_target(n: int, p: int) -> int:
+    """Return the number of rows near the hyperplane that is cheapest to work with; n or more means all."""
+    if n <= screened_from(p):
+        return n
+    return int(20 * p + (0.2 if n < 50_000 else 0.6) * np.sqrt(n * p))
+
+
+def _start_rows(n: int, p: int) -> int:
+    """Return how many rows place the start so well that the first band holds no more rows than that.
+
+    A fit to s rows is off by about sqrt(p / s) residual deviations, so the band must hold a share of
+    2 sqrt(p / s) of all n rows.
+    """
+    return min(n, max(4096, int(1.5 * (3.3 * n * np.sqrt(p)) ** (2 / 3))))
+
+
+def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: Start | None) -> Walked:
+    """Solve all taus.
+
+    Raises
+    ------
+    ConvergenceError
+        If no optimal vertex was found for one of them within the budget.
+    """
+    data = prepared.problem
+    n, p = prepared.design.shape
+    m = taus.size
+    target = _band_target(n, p)
+    start_rows = _start_rows(n, p)
+    limit = n if target >= n else min(n, max(8 * target, start_rows))
+    coef, basis = np.empty((m, p)), np.zeros((m, p), np.int64)
+    counters, status = np.zeros((m, kernel.N_COUNTERS), np.int64), np.zeros(m, np.int64)
+
+    def walk(
+        work: kernel.Work,
+        state: kernel.State,
+        order: IntArray,
+        tau_from: float,
+        target: int,
+        limit: int,
+        cold: bool,
+    ) -> IntArray:
+        ties = np.empty((max(1024, 64 * order.size), 3), np.int64)
+        while True:
+            count = np.zeros(1, np.int64)
+            before = _copy(state)
+            kernel.solve_path(
+                data,
+                state,
+                work,
+                taus,
+                order,
+                tau_from,
+                target,
+                limit,
+                cold,
+                coef,
+                basis,
+                ties,
+                count,
+                counters,
+                status,
+            )
+            if count[0] <= ties.shape[0]:
+                return ties[: count[0]]
+            # More rows on the hyperplanes than foreseen: walk again with room for all of them.
+            ties = np.empty((int(count[0]), 3), np.int64)
+            counters[order] = 0
+            state = before
+
+    middle = int(np.argmin(np.abs(taus - 0.5)))
+    threads = 1 if n_jobs is None else min(2, int(effective_n_jobs(n_jobs)))
+    work = [_workspace(data) for _ in range(threads)]
+    state = _initial_state(prepared)
+    if start is None:
+        kernel.cold_start(data, state, work[0], taus[middle], start_rows, 0.6 * limit / n)
+    else:
+        state.curvature[:] = start.curvature
+        state.width[0] = WARM_WIDTH * start.width
+    cold = start is None
+    found = [walk(work[0], state, np.array([middle]), float(taus[middle]), target, limit, cold)]
+    reached = Start(
+        replace(prepared.geometry, center=state.coef.copy()), state.curvature.copy(), float(state.width[0]), n
+    )
+    halves = [np.arange(middle + 1, m), np.arange(middle - 1, -1, -1)]
+    tasks = [
+        delayed(walk)(work[i % threads], _copy(state), half, float(taus[middle]), target, limit, False)
+        for i, half in enumerate(halves)
+        if half.size
+    ]
+    found += list(Parallel(n_jobs=threads, backend="threading")(tasks))
+    failed = np.flatnonzero(status != kernel.OK)
+    for k in failed:
+        status[k] = kernel.OK
+        found.append(walk(work[0], _initial_state(prepared), np.array([k]), float(taus[k]), n, n, True))
+    if (status != kernel.OK).any():
+        raise ConvergenceError(
+            f"{int(np.count_nonzero(status))} of {m} quantiles found no optimal vertex within the budget."
+        )
+    table = {name: counters[:, c].copy() for c, name in enumerate(COUNTERS)}
+    used = np.zeros(m, bool)
+    used[failed] = True
+    return Walked(basis, np.concatenate(found), table, used.tolist(), reached)
+
+
+def perfect_fit(prepared: Prepared, taus: FloatArray) -> Walked:
+    """All rows lie on one hyperplane: any independent rows are a basis, and the dual point 0 proves it."""
+    from scipy.linalg import qr
+
+    design = prepared.design.dense()
+    p = design.shape[1]
+    rows = qr(design.T, mode="r", pivoting=True)[1][:p].astype(np.int64)
+    basis = np.tile(rows, (taus.size, 1))
+    counters = {name: np.zeros(taus.size, np.int64) for name in COUNTERS}
+    return Walked(basis, np.empty((0, 3), np.int64), counters, [False] * taus.size)
+
+
+def _initial_state(prepared: Prepared) -> kernel.State:
+    data = prepared.problem
+    n, p = prepared.design.shape
+    side = np.where(data.offset32 < 0, np.float32(-1), np.float32(1))
+    below = prepared.design.total(np.where(side[:n] < 0, data.weight, 0.0))
+    step = max(1, n // 4096)
+    width = float(
+        np.median(np.abs(data.offset32[:n:step]) / np.minimum(data.leverage32[:n:step], kernel.FENCE))
+    )
+    return kernel.State(
+        coef=data.center.copy(),
+        curvature=np.zeros((p, p)),
+        side32=side,
+        below=below,
+        width=np.array([max(width, 1e-300)]),
+        basis=np.full(p, -1),
+        ties=np.zeros(1, np.int64),
+        tile_low=np.full(data.tile_lever.size, -np.inf, np.float32),
+        tile_high=np.full(data.tile_lever.size, np.inf, np.float32),
+        tile_seen=np.zeros(data.tile_lever.size, np.int64),
+        seen=np.empty((kernel.SEEN, p)),
+        seen_level=np.empty(kernel.SEEN),
+        n_seen=np.zeros(1, np.int64),
+    )
+
+
+def _copy(state: kernel.State) -> kernel.State:
+    return kernel.State._make(part.copy() for part in state)
+
+
+def _workspace(data: kernel.Problem) -> kernel.Work:
+    """Return scratch for up to all rows; pages that are never touched take no memory."""
+    p = data.total.size
+    rows = data.offset32.size
+    capacity = data.response.size
+
+    def zeros(*shape: int) -> FloatArray:
+        return np.zeros(shape)
+
+    def integers(*shape: int) -> IntArray:
+        return np.zeros(shape, np.int64)
+
+    return kernel.Work(
+        residual32=np.zeros(rows, np.float32),
+        sums=np.zeros(data.rows.tables.shape[:2], np.float32),
+        moved_by=np.zeros(kernel.SEEN, np.float32),
+        moved_apart=np.zeros(kernel.SEEN, np.float32),
+        listed=integers(rows),
+        rows=integers(capacity),
+        lines=zeros(capacity, p),
+        band=zeros(p, 8 * (capacity // 8 + 1 + (capacity // 8) % 2)),  # no power-of-two stride
+        y=zeros(capacity),
+        moved=zeros(capacity),
+        w=zeros(capacity),
+        h=zeros(capacity),
+        r=zeros(capacity),
+        sign=zeros(capacity),
+        z=zeros(capacity),
+        step=zeros(capacity),
+        slope=zeros(capacity),
+        pick=integers(max(capacity, p)),
+        basis=integers(p),
+        directions=zeros(p, p),
+        curve=zeros(p),
+        factor=zeros(p, p),
+        fresh=zeros(p, p),
+        vec=zeros(8, p),
+    )
