@@ -47,6 +47,9 @@ class Panel:
         ``measurement.csem`` says where they come from.
     score_csem : ndarray of float64, shape (n,), or None
         The same of the current scores; NaN where there is none.
+    offset : ndarray of float64, shape (n,), or None
+        Part of the score that goes with the composition of the student's school, to be taken out before the
+        cohort is fitted [scale-score points]; None unless `growth.student.compose` has noted it.
     """
 
     subject: str
@@ -64,6 +67,7 @@ class Panel:
     school: IntArray | None = None
     csem: FloatArray | None = None
     score_csem: FloatArray | None = None
+    offset: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.row)

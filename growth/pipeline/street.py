@@ -23,7 +23,7 @@ from growth.pipeline.result import GrowthRun
 from growth.pipeline.students import Fitted, cells_frame, students_frame
 from growth.school import Norms, school_growth
 from growth.spec import GrowthSpec
-from growth.student import student_growth
+from growth.student import compose, student_growth
 
 __all__ = ["run"]
 
@@ -91,6 +91,10 @@ def run(
     clock.lap("read")
     panels = build_panels(source, choices, csem=csem)
     clock.lap("panels")
+    with threadpool_limits(limits=1, user_api="blas"):
+        composed = compose(panels, choices)
+    panels = composed.panels
+    clock.lap("composition")
 
     report = _reporter(progress, len(panels.panels) + _STAGES)
     report(1, "cohorts formed")

@@ -11,12 +11,12 @@ from growth.spec.model import (
     Knots,
     Levels,
     Measurement,
-    Peers,
     Quantiles,
     Scale,
     School,
     Student,
 )
+from growth.spec.peers import Peers
 
 __all__ = [
     "Basis",

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from growth._types import Aggregate, FloatArray, PercentileKind
 from growth.errors import SpecError, did_you_mean
+from growth.spec.part import PART
+from growth.spec.peers import Peers
 
 PRESETS = ("core", "sgp")
 
@@ -27,7 +29,7 @@ Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = PART
 
 
 class Columns(_Part):
@@ -84,52 +86,6 @@ class Cohorts(_Part):
     """Students who took the same grade's test in the prior year: counted out, or compared with each other."""
     min_cohort: int = Field(0, ge=0)
     """Cohorts with fewer students are not fitted."""
-
-
-class Peers(_Part):
-    """Demographic similarity: what joins the prior scores in the model."""
-
-    flags: tuple[str, ...] = ()
-    """Yes/no student columns."""
-    categories: tuple[str, ...] = ()
-    """Categorical student columns: a column of the model per level but the reference."""
-    reference: dict[str, str] = {}
-    """Category -> its reference level; the cohort's most frequent level if not given."""
-    interactions: tuple[str, ...] = ()
-    """Pairs "a:b" that act on each other: a and b are flags, categories, or "prior", the most recent score in
-    the same subject, e.g. "english_learner:disability", "disability:prior"."""
-    missing: Literal["error", "exclude", "indicator"] = "error"
-    """Students with a missing flag or category: refused, counted out, or kept as "no" and reference level
-    with a column of the model that says so."""
-    composition: Literal["none", "one_step", "two_step"] = "none"
-    """School means of the most recent own prior and of every flag: columns of the model, or taken out of the
-    scores before it is fitted (slopes within schools first, then the schools' effects on their means: Ehlert,
-    Koedel, Parsons & Podgursky 2016), where scores of students without a school stay as they are."""
-    schools_per_trait: int = Field(5, ge=1)
-    """Two steps: fewest schools per school mean in a subject and year; each mean takes one school's worth of
-    the true differences with it. With fewer, composition is left out, and the run says so."""
-
-    @model_validator(mode="after")
-    def _named(self) -> Self:
-        names = (*self.flags, *self.categories)
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice or "prior" in names:
-            raise ValueError(f"{twice or ['prior']}: a flag or category is named once, and not 'prior'")
-        if loose := sorted(set(self.reference) - set(self.categories)):
-            raise ValueError(f"peers.reference names {loose}, not in peers.categories")
-        pairs = self.pairs
-        for term, pair in zip(self.interactions, pairs, strict=True):
-            if len(pair) != 2 or not pair <= {*names, "prior"} or pairs.count(pair) > 1:
-                raise ValueError(
-                    f"interaction {term!r} must be a pair 'a:b' of two different names among "
-                    f"{', '.join((*names, 'prior'))}, given once"
-                )
-        return self
-
-    @property
-    def pairs(self) -> list[frozenset[str]]:
-        """The names in each interaction."""
-        return [frozenset(term.split(":")) for term in self.interactions]
 
 
 class Knots(_Part):
@@ -197,7 +153,8 @@ class Student(_Part):
     prior_terms: Literal["linear", "quadratic"] = "linear"
     """Terms of each prior in the linear engines, `eiv` and `residual_gain`."""
     not_definite: Literal["error", "partial"] = "error"
-    """`eiv` where CSEMs leave too little true variance: refuse, or remove as much error as can be removed."""
+    """`eiv` where CSEMs leave too little true variance in some combination of columns: refuse the cohort, or
+    remove only a part of the error from that combination, and say so."""
 
 
 class CsemTable(_Part):

@@ -1,5 +1,6 @@
 """Student growth: each student's place among academically and demographically similar students."""
 
+from growth.student.composition import Composed, compose
 from growth.student.engines.linear import LinearGrowth
 from growth.student.engines.normal import NormalGrowth
 from growth.student.engines.quantile import QuantileGrowth
@@ -7,10 +8,12 @@ from growth.student.growth import percentile_cuts, student_growth
 from growth.student.result import StudentGrowth
 
 __all__ = [
+    "Composed",
     "LinearGrowth",
     "NormalGrowth",
     "QuantileGrowth",
     "StudentGrowth",
+    "compose",
     "percentile_cuts",
     "student_growth",
 ]

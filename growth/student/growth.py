@@ -9,6 +9,7 @@ from growth.errors import SpecError
 from growth.panel import Panel
 from growth.quantile import QuantileProcess
 from growth.spec import GrowthSpec
+from growth.student.composition import with_composition, without_composition
 from growth.student.engines.eiv import eiv_growth
 from growth.student.engines.normal import NormalGrowth, normal_cuts, normal_growth
 from growth.student.engines.quantile import QuantileGrowth, quantile_cuts, quantile_growth
@@ -48,8 +49,18 @@ def student_growth(
     ConvergenceError
         If a fit could not be proven optimal.
     SpecError
-        If a frozen process comes without fixed knots, does not fit the design, or meets another engine.
+        If a frozen process comes without fixed knots, does not fit the design, or meets another engine; if
+        composition is taken out in two steps and `growth.student.compose` has not seen the panel.
     """
+    if spec.peers.composition == "two_step":
+        found = _placed(without_composition(panel), spec, process, n_jobs)
+        return with_composition(found, panel)
+    return _placed(panel, spec, process, n_jobs)
+
+
+def _placed(
+    panel: Panel, spec: GrowthSpec, process: QuantileProcess | None, n_jobs: int | None
+) -> StudentGrowth:
     engine = spec.student.engine
     if engine == "quantile":
         return quantile_growth(panel, spec, process=process, n_jobs=n_jobs)
@@ -74,6 +85,7 @@ def percentile_cuts(
     """
     if isinstance(growth, QuantileGrowth):
         curves = quantile_cuts(growth, panel, percentiles, spec)
+        curves += 0.0 if panel.offset is None else panel.offset[:, None]
     elif isinstance(growth, NormalGrowth):
         curves = normal_cuts(growth, percentiles)
     else:

@@ -55,6 +55,10 @@ class SystemParameters:
     """SD of the part that is drawn anew every year."""
     effect_correlation: float = 0.60
     """Correlation of a school's effects in the two subjects."""
+    sorting: float = 0.0
+    """Correlation of the lasting part with the advantage of the neighbourhoods that a school serves."""
+    composition_effect: float = 0.0
+    """What a school whose students are one SD abler than those of other schools adds to a year's growth."""
     mobility: float = 0.05
     """Share of students who change schools in a year without having to."""
     turnover: float = 0.05
@@ -79,6 +83,8 @@ class SystemParameters:
                 raise SpecError(problem(f"{field.name} = {value!r}", rule="a share in [0, 1)"))
             if field.name.endswith("_sd") and value < 0.0:
                 raise SpecError(problem(f"{field.name} = {value!r}", rule="a standard deviation, at least 0"))
+        if not -1.0 < self.sorting < 1.0:
+            raise SpecError(problem(f"sorting = {self.sorting!r}", rule="a correlation in (-1, 1)"))
         if [len(gaps) for gaps in self.flag_gaps] != [len(FLAGS)] * 2:
             raise SpecError(problem("flag_gaps", rule=f"two tuples of {len(FLAGS)} gaps: {', '.join(FLAGS)}"))
 

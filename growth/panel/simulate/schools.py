@@ -91,7 +91,8 @@ def draw_effects(
 ) -> tuple[FloatArray, FloatArray]:
     """Draw true effects on one year's growth, centred within school type, subject and year.
 
-    Centred because a cohort's own fit takes up whatever all its schools have in common.
+    Centred because a cohort's own fit takes up whatever all its schools have in common. With sorting the
+    lasting part goes with the school's advantage within its type.
 
     Returns
     -------
@@ -107,6 +108,13 @@ def draw_effects(
     yearly = (mix @ raw).reshape(2, n_schools, len(years)) * parameters.school_yearly_sd
     for kind in range(3):
         members = schools.of_kind(kind)
+        if parameters.sorting:
+            advantage = schools.advantage[members] - schools.advantage[members].mean()
+            persistent[:, members] *= (1.0 - parameters.sorting**2) ** 0.5
+            spread = float(advantage.std()) or 1.0
+            persistent[:, members] += (
+                parameters.sorting * parameters.school_persistent_sd * advantage / spread
+            )
         persistent[:, members] -= persistent[:, members].mean(axis=1, keepdims=True)
         yearly[:, members] -= yearly[:, members].mean(axis=1, keepdims=True)
     return persistent, yearly

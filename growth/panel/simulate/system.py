@@ -84,11 +84,12 @@ def simulate_table(
         z_{ist} = \rho z_{is,t-1} + (1-\rho)\,\gamma_s' (f_{it} - \bar f) + \theta_{jst} + \varepsilon_{ist},
 
     with flags *f*, effect :math:`\theta` of the school *j* attended in year *t* (persistent + yearly) and
-    Gaussian :math:`\varepsilon`, correlated across subjects: given last year's true ability and the flags,
-    growth is Gaussian with known mean and SD. From grade 8 to 11 the recursion runs three years and the high
-    school's effect enters once. Then true score = middle of the scale + points per SD x *z*, and
-    score = round(true score + csem N(0, 1)), held within LOSS and HOSS. The course of csem, all effects and
-    all shares are invented.
+    Gaussian :math:`\varepsilon`, correlated across subjects; ``composition_effect`` adds what abler fellow
+    students are worth, which is no part of :math:`\theta`. Given last year's true ability and the flags,
+    growth at an average school is Gaussian with known mean and SD. From grade 8 to 11 the recursion runs
+    three years and the high school's effect enters once. Then true score = middle of the scale + points per
+    SD x *z*, and score = round(true score + csem N(0, 1)), held within LOSS and HOSS. The course of csem, all
+    effects and all shares are invented.
 
     Parameters
     ----------
@@ -271,10 +272,20 @@ class _City:
         drift += p.repeat_gain * repeats[who, None]
         tested = np.isin(self.grade[who], TESTED_GRADES)[:, None]
         noise = self.rng.standard_normal((len(who), 2)) @ deviation_mix(p).T * p.innovation_sd
-        self.ability[who] = p.persistence * self.ability[who] + drift + noise
+        peers = self._peers(who) if p.composition_effect else 0.0
+        self.ability[who] = p.persistence * self.ability[who] + drift + noise + peers * tested
         self.ability[who] += effect[:, self.school[who]].T * tested
         self.expected[who] = p.persistence * self.expected[who] + drift
         self.variance[who] = p.persistence**2 * self.variance[who] + p.innovation_sd**2
+
+    def _peers(self, who: IntArray) -> FloatArray:
+        """Return what the abilities of those in the same school add, shape (n, 1) [ability SDs]."""
+        school, ability = self.school[who], self.ability[who].mean(axis=1)
+        size = np.bincount(school)
+        mean = np.bincount(school, weights=ability) / np.maximum(size, 1)
+        kind = self.schools.kind[: len(size)]
+        typical = np.bincount(kind, weights=mean * size) / np.bincount(kind, weights=size)
+        return np.asarray(self.parameters.composition_effect * (mean - typical[kind])[school][:, None])
 
     def _change_schools(self, present: BoolArray, repeats: BoolArray) -> None:
         leaving = present & ~repeats & np.isin(self.grade, (6, 9))

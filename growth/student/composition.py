@@ -1,0 +1,331 @@
+r"""School composition in two steps: taken out of the scores before an engine sees them.
+
+Student *i* of cohort *c* in school *j* has the model's columns :math:`x_i`; the school has the traits
+:math:`m_j`: the means over its students of the most recent own prior and of each flag.
+
+1. *Within schools.* Per cohort, least squares of the score on :math:`x_i` with a fixed effect per school:
+   :math:`y_i = x_i'\beta_c + \alpha_{jc} + e_i`, :math:`\mathrm{SD}(e_i) = s_c`. No slope rests on a
+   comparison of schools, so whatever sorts students or effective teachers into schools does not enter
+   :math:`\hat\beta_c`.
+2. *Between schools.* :math:`a_i = (y_i - x_i'\hat\beta_c) / s_c`, measured from the cohort's mean, is
+   averaged over the :math:`n_j` students of the school in the subject and year, all cohorts together:
+   :math:`a_j = \delta_0 + m_j'\delta + \theta_j + \bar e_j`, by generalised least squares with weights
+   :math:`1 / (\tau^2 + 1/n_j)`; the variance :math:`\tau^2` of true effects by Paule & Mandel's moments.
+3. *Adjustment.* The engine fits :math:`y_i - s_c\, m_j'\hat\delta` on :math:`x_i`; expected scores get
+   :math:`s_c\, m_j'\hat\delta` back.
+
+Traits are measured from the mean of the student's cohort (the prior in its SDs), so that schools of different
+grades can be put on one line. That line has one point per school and holds for a subject and year. A line
+per cohort would be no other than the columns of the one-step model: with the means of all columns the two
+give the same slopes (Mundlak 1978). One line for all has three advantages: the trait is the school's and not
+that of one grade's forty students, whose noise bends :math:`\delta` towards zero and leaves results tied to
+intake; fewer degrees of freedom are spent on it; and weights that know of :math:`\tau^2` do not let the few
+largest schools decide. `tests/test_composition.py` measures what that gains.
+
+What is taken out is *everything* that goes with composition between schools, including true differences in
+effectiveness that happen to go with it, and what schools added to their students' priors in earlier years.
+Results are then proportional: uncorrelated with composition by construction, hence silent on whether schools
+of one kind are more effective than those of another. A mean over few students is noisy; such schools weigh
+little in step 2. Means are neither shrunk nor leave-one-out: the model system takes out what the school's
+students are, the student included.
+
+References
+----------
+.. [1] M. Ehlert, C. Koedel, E. Parsons and M. Podgursky (2016), Selecting growth measures for use in school
+   evaluation systems, Educational Policy 30(3), 465-500.
+.. [2] Y. Mundlak (1978), On the pooling of time series and cross section data, Econometrica 46(1), 69-85.
+.. [3] R. C. Paule and J. Mandel (1982), Consensus values and weighting factors, J. Res. NBS 87(5), 377-385.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from growth._types import BoolArray, FloatArray, IntArray
+from growth.errors import SpecError, problem
+from growth.panel import Panel, PanelSet
+from growth.spec import GrowthSpec
+from growth.student.design import power_terms, spline_terms
+from growth.student.result import StudentGrowth
+
+__all__ = [
+    "Composed",
+    "SchoolLine",
+    "WithinSchools",
+    "compose",
+    "school_line",
+    "with_composition",
+    "within_schools",
+    "without_composition",
+]
+
+ESTIMATED, TOO_FEW, CONSTANT = "estimated", "too_few_schools", "does_not_vary"
+_EFFECTS: dict[str, pl.DataType] = {
+    "year": pl.Int32(),
+    "subject": pl.String(),
+    "trait": pl.String(),
+    "schools": pl.Int64(),
+    "effect": pl.Float64(),
+    "effect_se": pl.Float64(),
+    "status": pl.String(),
+}
+_ROUNDING = 1e-12
+_DEPENDENT = 1e-10
+"""Directions of the columns shorter than this share of the longest are left out of the slopes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Composed:
+    """Cohorts whose scores can be freed from composition, and how much goes with it."""
+
+    panels: PanelSet
+    """As given; in two steps each panel has its `offset`."""
+    effects: pl.DataFrame
+    """One row per year, subject and trait: schools, effect and effect_se [SDs of students within schools, per
+    SD of the prior or per whole share of a flag], status ("estimated", "too_few_schools", "does_not_vary").
+    Empty unless composition is taken out in two steps."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WithinSchools:
+    """Least squares with a fixed effect per school."""
+
+    slopes: FloatArray
+    """Shape (p,)."""
+    rest: FloatArray
+    """Score less what the columns explain, shape (n,): school effect plus residual."""
+    spread: float
+    """Residual SD within schools; NaN without degrees of freedom."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SchoolLine:
+    """School effects on school traits."""
+
+    slopes: FloatArray
+    """Shape (q,)."""
+    standard_error: FloatArray
+    """Shape (q,)."""
+    tau2: float
+    """Variance of true effects around the line."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cohort:
+    panel: Panel
+    school: IntArray  # (n,), -1 where there is none
+    counted: BoolArray  # (n,), in a school, and this is the cohort of the student's result
+    effect: FloatArray  # (n,), from the mean of the counted [SDs]
+    traits: FloatArray  # (n, q), from the mean of the counted
+    spread: float
+
+
+def compose(panels: PanelSet, spec: GrowthSpec) -> Composed:
+    """Estimate, per subject and year, what goes with school composition, and note it as each panel's offset.
+
+    Cohorts too small for their own slopes within schools, and students without a school, keep an offset of 0.
+
+    Parameters
+    ----------
+    panels : PanelSet
+        All cohorts of a run.
+    spec : GrowthSpec
+        ``peers``; ``student.engine`` and ``basis`` decide the columns of the first step.
+
+    Returns
+    -------
+    Composed
+        `panels` unchanged unless ``peers.composition`` is ``"two_step"``.
+    """
+    if spec.peers.composition != "two_step":
+        return Composed(panels, pl.DataFrame(schema=_EFFECTS))
+    chosen = _highest(panels)
+    blocks: dict[tuple[int, str], list[Panel]] = {}
+    for panel in panels.panels:
+        blocks.setdefault((panel.year, panel.subject), []).append(panel)
+    offsets: dict[str, FloatArray] = {}
+    effects: list[dict[str, object]] = []
+    for (year, subject), members in blocks.items():
+        cohorts = [_cohort(panel, chosen[panel.key], spec) for panel in members]
+        found, rows = _block(cohorts, spec)
+        offsets |= found
+        effects += [{"year": year, "subject": subject, **row} for row in rows]
+    noted = tuple(replace(panel, offset=offsets[panel.key]) for panel in panels.panels)
+    return Composed(replace(panels, panels=noted), pl.DataFrame(effects, schema=_EFFECTS))
+
+
+def without_composition(panel: Panel) -> Panel:
+    """Return the panel with scores freed from what goes with composition.
+
+    Raises
+    ------
+    SpecError
+        If `compose` has not seen the panel.
+    """
+    if panel.offset is None:
+        raise SpecError(
+            problem(
+                f"{panel.key}: composition is not known",
+                rule='peers.composition = "two_step" looks at all cohorts of a subject and year together',
+                fix="hand all panels to growth.student.compose and take the panel from what it returns",
+            )
+        )
+    return replace(panel, score=panel.score - panel.offset)
+
+
+def with_composition(growth: StudentGrowth, panel: Panel) -> StudentGrowth:
+    """Return the growth of a panel `without_composition` with expected scores on the scale of the test."""
+    assert panel.offset is not None
+    return replace(growth, expected=growth.expected + panel.offset)
+
+
+def within_schools(columns: FloatArray, score: FloatArray, school: IntArray) -> WithinSchools:
+    """Fit slopes from comparisons of students in the same school.
+
+    Parameters
+    ----------
+    columns : ndarray, shape (n, p)
+        Without an intercept. Columns that do not vary within schools get the slope 0.
+    score : ndarray, shape (n,)
+    school : ndarray, shape (n,)
+        Codes; rows with a negative one take no part in the fit, but have a rest.
+
+    Returns
+    -------
+    WithinSchools
+    """
+    from scipy.linalg import lstsq
+
+    inside = school >= 0
+    _, place, size = np.unique(school[inside], return_inverse=True, return_counts=True)
+
+    def deviations(values: FloatArray) -> FloatArray:
+        means = np.bincount(place, weights=values) / size
+        return np.asarray(values - means[place])
+
+    moved = np.column_stack([deviations(column) for column in columns[inside].T])
+    length = np.linalg.norm(moved, axis=0)
+    still = length <= _ROUNDING * np.maximum(np.linalg.norm(columns[inside], axis=0), 1.0)
+    length[still] = 1.0
+    moved[:, still] = 0.0
+    scaled, _, rank, _ = lstsq(
+        moved / length, deviations(score[inside]), cond=_DEPENDENT, lapack_driver="gelsy", check_finite=False
+    )
+    slopes = scaled / length
+    rest = score - columns @ slopes
+    freedom = int(np.count_nonzero(inside)) - len(size) - int(rank)
+    squares = float(np.sum(deviations(rest[inside]) ** 2))
+    return WithinSchools(slopes, rest, float(np.sqrt(squares / freedom)) if freedom > 0 else float("nan"))
+
+
+def school_line(effect: FloatArray, traits: FloatArray, size: IntArray) -> SchoolLine:
+    """Regress school effects on school traits.
+
+    Parameters
+    ----------
+    effect : ndarray, shape (J,)
+        Mean over each school's students [SDs within schools].
+    traits : ndarray, shape (J, q)
+    size : ndarray, shape (J,)
+        Students.
+
+    Returns
+    -------
+    SchoolLine
+    """
+    from scipy.optimize import brentq
+
+    design = np.column_stack([np.ones(len(effect)), traits])
+    freedom = len(effect) - int(np.linalg.matrix_rank(design))
+
+    def weighted(tau2: float) -> tuple[FloatArray, FloatArray, float]:
+        root = np.sqrt(1.0 / (tau2 + 1.0 / size))
+        inverse = np.linalg.pinv(design * root[:, None])
+        slopes = inverse @ (effect * root)
+        return slopes, inverse, float(np.sum(((effect - design @ slopes) * root) ** 2))
+
+    def surplus(tau2: float) -> float:
+        return weighted(tau2)[2] - freedom
+
+    tau2 = 0.0
+    if surplus(0.0) > 0:
+        high = 1.0
+        while surplus(high) > 0:
+            high *= 2.0
+        tau2 = float(brentq(surplus, 0.0, high, xtol=1e-12))
+    slopes, inverse, _ = weighted(tau2)
+    return SchoolLine(slopes[1:], np.sqrt(np.sum(inverse**2, axis=1))[1:], tau2)
+
+
+def _highest(panels: PanelSet) -> dict[str, IntArray]:
+    """Return, per cohort, the rows of the students whose result it gives."""
+    scored = panels.current.filter(pl.col("highest").is_not_null())
+    rows = {key: part["row"].to_numpy() for (key,), part in scored.group_by("highest")}
+    return {panel.key: rows.get(panel.key, np.empty(0, dtype=np.int64)) for panel in panels.panels}
+
+
+def _cohort(panel: Panel, chosen: IntArray, spec: GrowthSpec) -> _Cohort:
+    splines = spec.student.engine in ("quantile", "normal")
+    columns = (spline_terms(panel, spec) if splines else power_terms(panel, spec)).matrix[:, 1:]
+    school = panel.school if panel.school is not None else np.full(len(panel), -1)
+    fit = within_schools(columns, panel.score, school)
+    usable = bool(fit.spread > _ROUNDING * float(np.abs(panel.score).max(initial=1.0)))
+    counted = np.isin(panel.row, chosen) & (school >= 0) & usable
+    spread = fit.spread if usable else 0.0
+    at = [panel.covariate_names.index(flag) for flag in spec.peers.flags]
+    prior = panel.priors[:, 0]
+    traits = np.column_stack([prior / (prior.std() or 1.0), panel.covariates[:, at]])
+    if not counted.any():
+        return _Cohort(panel, school, counted, np.zeros(len(panel)), np.zeros_like(traits), spread)
+    effect = (fit.rest - fit.rest[counted].mean()) / spread
+    return _Cohort(panel, school, counted, effect, traits - traits[counted].mean(axis=0), spread)
+
+
+def _block(
+    cohorts: Sequence[_Cohort], spec: GrowthSpec
+) -> tuple[dict[str, FloatArray], list[dict[str, object]]]:
+    """Return key -> offset, shape (n,), and one row per trait, of one subject and year."""
+    names = ("prior", *spec.peers.flags)
+    school = np.concatenate([cohort.school[cohort.counted] for cohort in cohorts])
+    codes, place, size = np.unique(school, return_inverse=True, return_counts=True)
+
+    def means(values: FloatArray) -> FloatArray:
+        return np.asarray(np.bincount(place, weights=values, minlength=len(codes)) / size)
+
+    effect = means(np.concatenate([cohort.effect[cohort.counted] for cohort in cohorts]))
+    of_students = np.concatenate([cohort.traits[cohort.counted] for cohort in cohorts])
+    traits = np.column_stack([means(column) for column in of_students.T])
+    varies = np.ptp(traits, axis=0) > _ROUNDING if len(codes) else np.zeros(len(names), dtype=np.bool_)
+    enough = len(codes) >= spec.peers.schools_per_trait * max(int(varies.sum()), 1) and bool(varies.any())
+
+    slopes, error = np.zeros(len(names)), np.full(len(names), np.nan)
+    if enough:
+        line = school_line(effect, traits[:, varies], size)
+        slopes[varies], error[varies] = line.slopes, line.standard_error
+    shift = traits @ slopes
+    offsets = {
+        cohort.panel.key: cohort.spread * _of_school(cohort.school, codes, shift) for cohort in cohorts
+    }
+    rows: list[dict[str, object]] = [
+        {
+            "trait": name,
+            "schools": len(codes),
+            "effect": float(slopes[k]) if enough and varies[k] else None,
+            "effect_se": float(error[k]) if enough and varies[k] else None,
+            "status": CONSTANT if not varies[k] else ESTIMATED if enough else TOO_FEW,
+        }
+        for k, name in enumerate(names)
+    ]
+    return offsets, rows
+
+
+def _of_school(school: IntArray, codes: IntArray, values: FloatArray) -> FloatArray:
+    """Return each student's school's value, shape (n,); 0 for schools without one."""
+    if not len(codes):
+        return np.zeros(len(school))
+    at = np.minimum(np.searchsorted(codes, school), len(codes) - 1)
+    return np.where(codes[at] == school, values[at], 0.0)
