@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_cases import CONTEXT, FLAG, SLOPE, columns, extrapolated, omega, simulated
+from engine_cases import CONTEXT, FLAG, SLOPE, columns, extrapolated, means, omega, simulated
+from scipy.linalg import eigh
 from scipy.special import ndtr
 from scipy.stats import kstest, rankdata
 
@@ -94,6 +95,33 @@ class TestErrorsInVariables:
         np.testing.assert_allclose(fit.standard_error, np.sqrt(np.diag(variance)), rtol=SAME)
         assert fit.clusters == 12
 
+    def test_students_without_a_school_have_the_mean_of_all(self) -> None:
+        """As the column of school means has it where school_id may be missing."""
+        panel = simulated(500, 10, seed=15, context=True).panel
+        school = np.where(panel.school == 0, -1, panel.school)
+        column = means(panel.priors[:, 0], panel.school)
+        column[school < 0] = panel.priors[:, 0].mean()
+        covariates = np.column_stack([panel.covariates[:, 0], column])
+        lost = replace(panel, school=school, covariates=covariates, covariate_names=panel.covariate_names[:2])
+        variance, where = panel.csem[:, 0] ** 2, school < 0
+        own = np.where(where, variance / 500, variance / np.bincount(panel.school)[panel.school])
+        shared = np.where(
+            where,
+            variance.sum() / 500**2,
+            means(variance, panel.school) / np.bincount(panel.school)[panel.school],
+        )
+        x = np.column_stack([np.ones(500), panel.priors[:, 0], covariates])
+        x[:, [1, 3]] -= panel.priors[:, 0].mean()
+        total = np.zeros((4, 4))
+        total[1, 1], total[1, 3], total[3, 1], total[3, 3] = (
+            variance.sum(),
+            own.sum(),
+            own.sum(),
+            shared.sum(),
+        )
+        expected = np.linalg.solve(x.T @ x - total, x.T @ panel.score)
+        np.testing.assert_allclose(linear(lost, EIV).fit.coef, expected, rtol=SAME)
+
     @pytest.mark.parametrize("quadratic", [False, True])
     @pytest.mark.parametrize(("priors", "context"), [(1, False), (2, True)])
     def test_simulation_and_extrapolation_agree(self, quadratic: bool, priors: int, context: bool) -> None:
@@ -152,7 +180,7 @@ class TestErrorsInVariables:
         np.testing.assert_allclose(exact.fit.coef, plain.fit.coef, rtol=SAME)
         np.testing.assert_allclose(exact.fit.standard_error, plain.fit.standard_error, rtol=SAME)
         np.testing.assert_array_equal(exact.sgp, plain.sgp)
-        assert (exact.fit.least_reliability, exact.fit.error_removed) == (1.0, 1.0)
+        assert (exact.fit.least_reliability, exact.fit.capped) == (1.0, 0)
 
     def test_too_much_error_is_refused_or_partly_removed(self) -> None:
         panel = simulated(900, 20, seed=7, priors=2).panel
@@ -162,15 +190,37 @@ class TestErrorsInVariables:
         ) as e:
             student_growth(noisy, EIV)
         assert "student.not_definite" in str(e.value)
-        with pytest.warns(GrowthWarning, match=r"only \d+ % of the measurement error is removed"):
+        with pytest.warns(GrowthWarning, match=r"removed from 1 of 4 combinations of columns"):
             fit = linear(noisy, EIV.replace({"student.not_definite": "partial"})).fit
-        assert 0 < fit.error_removed < 1
+        assert fit.capped == 1
         assert fit.least_reliability < LEAST_RELIABILITY
         x = columns(noisy, noisy.priors, noisy.priors.mean(axis=0), quadratic=False)
-        left = x.T @ x - fit.error_removed * omega(noisy).sum(axis=0)
-        np.testing.assert_allclose(fit.coef, np.linalg.solve(left, x.T @ noisy.score), rtol=SAME)
-        root = np.linalg.inv(np.linalg.cholesky(x.T @ x))
-        assert np.linalg.eigvalsh(root @ left @ root.T)[0] == pytest.approx(LEAST_RELIABILITY, rel=SAME)
+        errors = omega(noisy)
+        share, v = eigh(errors.sum(axis=0), x.T @ x)  # v' W'W v = 1
+        assert fit.least_reliability == pytest.approx(1 - share[-1], rel=SAME)
+        capped = np.minimum(share, 1 - LEAST_RELIABILITY)
+        inverse = (v / (1 - capped)) @ v.T
+        np.testing.assert_allclose(fit.coef, inverse @ x.T @ noisy.score, rtol=SAME)
+        narrow = np.diag(np.sqrt(np.where(share > capped, capped / np.where(share > 0, share, 1), 1)))
+        t = np.linalg.inv(v).T @ narrow @ v.T
+        left = np.array([t @ one @ t.T for one in errors])
+        np.testing.assert_allclose(np.linalg.inv(inverse), x.T @ x - left.sum(axis=0), rtol=SAME, atol=1e-4)
+        psi = x * (noisy.score - x @ fit.coef)[:, None] + left @ fit.coef
+        sums = np.array([psi[noisy.school == j].sum(axis=0) for j in range(20)])
+        variance = 20 / 19 * 899 / 896 * inverse @ sums.T @ sums @ inverse
+        np.testing.assert_allclose(fit.standard_error, np.sqrt(np.diag(variance)), rtol=SAME)
+
+    def test_a_part_keeps_the_correction_where_it_can_be_had(self) -> None:
+        """Two school means too many among few schools must not undo the correction of the student's prior."""
+        panel = simulated(8_000, 4, seed=16, context=True).panel
+        extra = np.column_stack([panel.covariates, means(panel.priors[:, 0] ** 2 / 2500, panel.school)])
+        few = replace(
+            panel, covariates=extra, covariate_names=(*panel.covariate_names, "school_mean:something")
+        )
+        with pytest.warns(GrowthWarning, match="partly biased"):
+            fit = linear(few, EIV.replace({"student.not_definite": "partial"})).fit
+        naive = linear(few, GAIN).fit
+        assert abs(naive.coef[1] - SLOPE) > 0.1 > 10 * abs(fit.coef[1] - SLOPE)
 
     def test_columns_of_unknown_error_are_refused(self) -> None:
         panel = simulated(300, 10, seed=8, context=True).panel
@@ -178,8 +228,8 @@ class TestErrorsInVariables:
             eiv_growth(replace(panel, csem=None), EIV)
         with pytest.raises(SpecError, match="school of every student"):
             eiv_growth(replace(panel, school=None), EIV)
-        strange = replace(panel, covariate_names=("flag", "school_mean:prior", "MATH_lag1:flag"))
-        with pytest.raises(SpecError, match="MATH_lag1:flag"):
+        strange = replace(panel, covariate_names=("flag", "school_mean:prior", "flag:prior"))
+        with pytest.raises(SpecError, match="error in the columns flag:prior"):
             eiv_growth(strange, EIV)
 
 

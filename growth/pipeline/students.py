@@ -43,7 +43,7 @@ _CELL: dict[str, pl.DataType | type[pl.DataType]] = {
     "skewness": pl.Float64,
     "excess_kurtosis": pl.Float64,
     "least_reliability": pl.Float64,
-    "error_removed": pl.Float64,
+    "capped_columns": pl.Int64,
     "seconds": pl.Float64,
 }
 """What an engine does not have is null."""

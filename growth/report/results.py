@@ -250,7 +250,6 @@ def _fits(cells: pl.DataFrame, spec: GrowthSpec, minimum: int) -> FitFacts:
     students = sum(cells["n"].to_list())
     crossed = sum(cell["n"] * (cell["crossing_share"] or 0.0) for cell in cells.iter_rows(named=True))
     dropped = {name for cell in cells.iter_rows(named=True) for name in _dropped(cell)}
-    removed = [cell.get("error_removed") for cell in cells.iter_rows(named=True)]
     return FitFacts(
         curves=spec.student.engine == "quantile",
         lines=lines,
@@ -258,7 +257,7 @@ def _fits(cells: pl.DataFrame, spec: GrowthSpec, minimum: int) -> FitFacts:
         largest_gap=max(gaps) if len(gaps) == len(lines) and gaps else None,
         crossing_share=crossed / students if students else 0.0,
         dropped=tuple(sorted(dropped)),
-        partly_corrected=sum(share is not None and share < 1 for share in removed),
+        partly_corrected=sum(bool(cell.get("capped_columns")) for cell in cells.iter_rows(named=True)),
     )
 
 

@@ -130,11 +130,17 @@ def power_terms(panel: Panel, spec: GrowthSpec, csem: FloatArray | None = None) 
 
 
 def _school_error(panel: Panel, variance: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return, per student, the school's number of students and the error variance of its mean prior."""
+    """Return, per student, how many the school's mean prior is a mean of, and its error variance.
+
+    Students without a school have the mean of the whole cohort.
+    """
     if panel.school is None:
         raise SpecError("The error of school means needs the school of every student (panel.school).")
     _, place, size = np.unique(panel.school, return_inverse=True, return_counts=True)
-    return size[place].astype(np.float64), (np.bincount(place, weights=variance) / size**2)[place]
+    everyone = panel.school < 0
+    count = np.where(everyone, len(panel), size[place])
+    total = np.where(everyone, variance.sum(), np.bincount(place, weights=variance)[place])
+    return count, total / count**2
 
 
 def prior_name(prior: Prior) -> str:

@@ -17,7 +17,11 @@ over clusters *j* (schools), with the usual :math:`c = \frac{G}{G-1} \frac{n-1}{
 With :math:`W = QR` the share of error in the direction *v* of the columns is
 :math:`v'\sum\Omega_i v / v'W'Wv`, at most the largest eigenvalue :math:`\mu` of
 :math:`R^{-T} \sum_i \Omega_i R^{-1}`: :math:`1 - \mu` is the *least reliability* of any combination of
-columns, and *A* is positive definite where it is positive.
+columns, and *A* is positive definite where it is positive. Where it is not safely so, eigenvalues can be
+*capped*: with :math:`R^{-T} \sum_i \Omega_i R^{-1} = V M V'` each :math:`\Omega_i` is replaced by
+:math:`T \Omega_i T'`, :math:`T = R' V (\min(M, m) / M)^{1/2} V' R^{-T}`, which removes all error in the
+directions that bear it and as much as leaves the share :math:`1 - m` of true variance in the others (in the
+spirit of Fuller 1987, section 2.5).
 
 References
 ----------
@@ -105,8 +109,8 @@ class LinearFit:
     """Columns that depend linearly on earlier ones."""
     least_reliability: float
     """Smallest share of true variance in any combination of columns; 1 without errors."""
-    error_removed: float
-    """Share of the error variance that was removed: 1 unless that left too little true variance."""
+    capped: int
+    """Combinations of columns from which only a part of the error was removed."""
 
 
 def fit_linear(
@@ -131,8 +135,8 @@ def fit_linear(
     cluster : ndarray of int64, shape (n,), optional
         Cluster of each row; -1, or no clusters at all, for rows on their own.
     partial : bool
-        Where removing all error leaves less than 5 % true variance in some direction, remove the largest
-        share that leaves so much, instead of raising (after Fuller 1987, section 2.5).
+        Where removing all error would leave less than 5 % true variance in some combination of columns,
+        remove from it as much as leaves 5 %, instead of raising.
 
     Raises
     ------
@@ -155,16 +159,21 @@ def fit_linear(
     errors = (errors or ErrorProducts()).among(kept)
     q, r = np.linalg.qr(columns)
     inverse = np.linalg.inv(r)
-    noise = inverse.T @ errors.total(p) @ inverse
-    least = 1.0 - float(np.linalg.eigvalsh(noise)[-1])
-    share = _share_removed(least, partial, [names[k] for k in kept], n)
+    share, turn = np.linalg.eigh(inverse.T @ errors.total(p) @ inverse)
+    least = 1.0 - float(share[-1])
+    if least < LEAST_RELIABILITY and not partial:
+        raise CohortError(_too_little(least, [names[k] for k in kept], n))
+    most = 1.0 - LEAST_RELIABILITY
+    removed = np.minimum(share, most)
+    shrink = np.sqrt(most / np.maximum(share, most))
+    keep = inverse @ (turn * shrink) @ turn.T @ r  # T'
 
-    core = np.linalg.inv(np.eye(p) - share * noise)
+    core = (turn / (1.0 - removed)) @ turn.T
     coef = inverse @ (core @ (q.T @ response))
     fitted = columns @ coef
     residual = response - fitted
     groups, clusters = _groups(cluster, n)
-    psi = columns * residual[:, None] + share * errors.times(coef, n)
+    psi = columns * residual[:, None] + errors.times(keep @ coef, n) @ keep
     spread = _sandwich(inverse @ core @ inverse.T, psi, groups, clusters)
     squares = float(residual @ residual)
     total = float(np.sum((response - response.mean()) ** 2))
@@ -180,7 +189,7 @@ def fit_linear(
         clusters=clusters,
         dropped=tuple(name for k, name in enumerate(names) if k not in kept),
         least_reliability=least,
-        error_removed=share,
+        capped=int(np.count_nonzero(removed < share)),
     )
 
 
@@ -199,19 +208,14 @@ def independent_columns(design: FloatArray) -> list[int]:
     return kept
 
 
-def _share_removed(least: float, partial: bool, names: list[str], n: int) -> float:
-    if least >= LEAST_RELIABILITY:
-        return 1.0
-    if partial:
-        return (1.0 - LEAST_RELIABILITY) / (1.0 - least)
-    raise CohortError(
-        problem(
-            "Removing the measurement error leaves too little: in some combination of "
-            f"{', '.join(names[1:])} the share of true variance would be {least:.2f}",
-            rule=f"at least {LEAST_RELIABILITY} (W'W less the error products is safely positive definite)",
-            rows=n,
-            fix='check the CSEMs, use fewer priors, or set student.not_definite = "partial"',
-        )
+def _too_little(least: float, names: list[str], n: int) -> str:
+    return problem(
+        "Removing the measurement error leaves too little: in some combination of "
+        f"{', '.join(names[1:])} the share of true variance would be {least:.2f}",
+        rule=f"at least {LEAST_RELIABILITY} (W'W less the error products is safely positive definite)",
+        rows=n,
+        fix="check the CSEMs, use fewer priors, no school means (peers.composition) where schools are few, "
+        'or set student.not_definite = "partial"',
     )
 
 

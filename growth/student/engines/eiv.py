@@ -44,34 +44,30 @@ def eiv_growth(panel: Panel, spec: GrowthSpec) -> LinearGrowth:
     """
     if panel.csem is None:
         raise SpecError(f"{panel.key}: the engine 'eiv' needs the CSEM of the priors (measurement.csem).")
-    _refuse_unknown_errors(panel, spec)
+    _refuse_unknown_errors(panel)
     terms = power_terms(panel, spec, panel.csem)
     partial = spec.student.not_definite == "partial"
     fit = predicted(panel, terms.matrix, terms.names, errors=terms.errors, partial=partial)
-    if fit.error_removed < 1:
+    if fit.capped:
         warnings.warn(
-            f"{panel.key}: only {100 * fit.error_removed:.0f} % of the measurement error is removed, because "
-            f"all of it would leave a share of true variance of {fit.least_reliability:.2f} in some "
-            "combination of columns. Results stay partly biased towards schools with able intakes.",
+            f"{panel.key}: only a part of the measurement error is removed from {fit.capped} of "
+            f"{len(fit.names)} combinations of columns, because all of it would leave a share of true "
+            f"variance of {fit.least_reliability:.2f}. Results may stay partly biased towards schools with "
+            "able intakes.",
             GrowthWarning,
             stacklevel=2,
         )
     return placed(panel, fit)
 
 
-def _refuse_unknown_errors(panel: Panel, spec: GrowthSpec) -> None:
-    """Let through what is known to be without error, and the school mean whose error is known."""
-    known = {PRIOR_MEAN, *spec.peers.flags}
-    strange = []
-    for name in panel.covariate_names:
-        plain = name.removeprefix("school_mean:")
-        if not (name in known or plain in spec.peers.flags or plain.split("=")[0] in spec.peers.categories):
-            strange.append(name)
+def _refuse_unknown_errors(panel: Panel) -> None:
+    """Let through covariates without error, and the school mean whose error is known."""
+    strange = [n for n in panel.covariate_names if "prior" in n.split(":") and n != PRIOR_MEAN]
     if strange:
         raise SpecError(
             problem(
-                f"The engine 'eiv' does not know the measurement error of the columns {', '.join(strange)}",
-                rule="priors, flags, categories, and school means of them",
-                fix="leave them out of peers, or choose another engine",
+                f"{panel.key}: the engine 'eiv' does not know the error in the columns {', '.join(strange)}",
+                rule="priors, their school mean, flags and categories",
+                fix="leave interactions with 'prior' out of peers, or choose another engine",
             )
         )

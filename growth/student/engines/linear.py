@@ -43,7 +43,7 @@ class LinearGrowth(StudentGrowth):
             "r2": fit.r2,
         }
         if fit.least_reliability < 1:
-            facts |= {"least_reliability": fit.least_reliability, "error_removed": fit.error_removed}
+            facts |= {"least_reliability": fit.least_reliability, "capped_columns": fit.capped}
         return facts
 
     def __repr__(self) -> str:
