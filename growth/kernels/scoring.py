@@ -4,8 +4,8 @@ For row i the m curve values q_t = x_i'b_t are formed in a buffer and counted. V
 of columns, and the groups in a fixed order, so that sums looked up in tables are the same to the last bit.
 
 Rounding and clipping never change the order of two values, and the number of curves below the response does
-not depend on their order. So values are compared as whole numbers of rounding steps, only the few that are
-read off are divided by the scale, and only curves that cross where they are read off are sorted.
+not depend on their order. So values are clipped and rounded only if they are read off or within a rounding
+step of the response, and sorted only if they cross where they are read off.
 
 References
 ----------
@@ -18,52 +18,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.compiler import kernel
+from growth.kernels.compiler import inlined, kernel
 from growth.kernels.rows import Rows
 
-FAR = 2.0**45
-"""Responses of more rounding steps than this are compared in their own units."""
+EXACT = 2.0**45
+"""A rounding step counts as far more than a rounding error up to this number of steps."""
 
 
-@kernel
-def _gather(
-    design: FloatArray,
-    i: int,
-    columns: IntArray,
-    start: int,
-    stop: int,
-    used_out: IntArray,
-    value_out: FloatArray,
-) -> int:
-    """List the entries of row i that are not zero, zeros behind; returns how many."""
-    for s in range(4):
-        value_out[s] = 0.0
-    count = 0
-    for s in range(start, stop):
-        a = columns[s]
-        x = design[i, a]
-        used_out[count] = a
-        value_out[count] = x
-        count += x != 0.0
-    return count
-
-
-@kernel
-def _add_four(used: IntArray, value: FloatArray, turned: FloatArray, q: FloatArray) -> None:
-    a0, a1, a2, a3 = used[0], used[1], used[2], used[3]
-    v0, v1, v2, v3 = value[0], value[1], value[2], value[3]
+@inlined
+def _add_four(s: int, used: IntArray, value: FloatArray, turned: FloatArray, q: FloatArray) -> None:
+    a0, a1, a2, a3 = used[s], used[s + 1], used[s + 2], used[s + 3]
+    v0, v1, v2, v3 = value[s], value[s + 1], value[s + 2], value[s + 3]
     for k in range(q.shape[0]):
         q[k] += v0 * turned[a0, k] + v1 * turned[a1, k] + v2 * turned[a2, k] + v3 * turned[a3, k]
 
 
 @kernel
 def _add_many(
-    count: int, used: IntArray, value: FloatArray, turned: FloatArray, part: FloatArray, q: FloatArray
+    start: int,
+    stop: int,
+    used: IntArray,
+    value: FloatArray,
+    turned: FloatArray,
+    part: FloatArray,
+    q: FloatArray,
 ) -> None:
     for k in range(part.shape[0]):
         part[k] = 0.0
-    s = 0
-    while s + 3 < count:
+    s = start
+    while s + 3 < stop:
         a0, a1, a2, a3 = used[s], used[s + 1], used[s + 2], used[s + 3]
         v0, v1, v2, v3 = value[s], value[s + 1], value[s + 2], value[s + 3]
         for k in range(part.shape[0]):
@@ -71,7 +54,7 @@ def _add_many(
                 part[k] + v0 * turned[a0, k] + v1 * turned[a1, k] + v2 * turned[a2, k] + v3 * turned[a3, k]
             )
         s += 4
-    while s < count:
+    while s < stop:
         a0, v0 = used[s], value[s]
         for k in range(part.shape[0]):
             part[k] += v0 * turned[a0, k]
@@ -80,7 +63,7 @@ def _add_many(
         q[k] += part[k]
 
 
-@kernel
+@inlined
 def _curves(
     design: FloatArray,
     i: int,
@@ -89,61 +72,81 @@ def _curves(
     turned: FloatArray,
     used: IntArray,
     value: FloatArray,
+    stops: IntArray,
     part: FloatArray,
     q_out: FloatArray,
 ) -> None:
-    """Write the curve values of one row: sums within groups of columns, then of the groups in their order."""
-    m = q_out.shape[0]
-    count = _gather(design, i, columns, 0, ends[0], used, value)
-    if count <= 1:
+    """Write the curve values of one row: sums within groups of columns, then of the groups in their order.
+
+    Zeros in the row cost nothing. `used` and `value` list the other entries, each group followed by room for
+    four zeros; the lists are made first, so that sums need not wait for them.
+    """
+    start, begin = 0, 0
+    for g in range(ends.shape[0]):
+        for s in range(start, start + 4):
+            value[s] = 0.0
+        stop = start
+        for s in range(begin, ends[g]):
+            a = columns[s]
+            x = design[i, a]
+            used[stop] = a
+            value[stop] = x
+            stop += x != 0.0
+        stops[g] = stop
+        begin = ends[g]
+        start = begin + 4 * (g + 1)
+    start = ends[0] + 4
+    if stops[0] <= 1:
         a, x = used[0], value[0]
-        for k in range(m):
+        for k in range(q_out.shape[0]):
             q_out[k] = 0.0 + x * turned[a, k]
     else:
-        for k in range(m):
+        for k in range(q_out.shape[0]):
             q_out[k] = 0.0
-        _add_many(count, used, value, turned, part, q_out)
+        _add_many(0, stops[0], used, value, turned, part, q_out)
     for g in range(1, ends.shape[0]):
-        count = _gather(design, i, columns, ends[g - 1], ends[g], used, value)
-        if count <= 4:
-            _add_four(used, value, turned, q_out)
+        if stops[g] - start <= 4:
+            _add_four(start, used, value, turned, q_out)
         else:
-            _add_many(count, used, value, turned, part, q_out)
+            _add_many(start, stops[g], used, value, turned, part, q_out)
+        start = ends[g] + 4 * (g + 1)
 
 
 @kernel
 def _table_curves(rows: Rows, columns: IntArray, ends: IntArray, turned: FloatArray) -> FloatArray:
     """Curve values of every table line, shape (tables, lines, m)."""
     tables, lines, p = rows.tables.shape
-    m = turned.shape[1]
+    m, room = turned.shape[1], p + 4 * ends.shape[0]
     out = np.empty((tables, lines, m))
-    used, value, part, q = np.zeros(p + 4, np.int64), np.empty(p + 4), np.empty(m), np.empty(m)
+    used, value, stops = np.zeros(room, np.int64), np.empty(room), np.empty(ends.shape[0], np.int64)
+    part, q = np.empty(m), np.empty(m)
     for b in range(tables):
+        table = rows.tables[b]
         for c in range(lines):
-            _curves(rows.tables[b], c, columns, ends, turned, used, value, part, q)
+            _curves(table, c, columns, ends, turned, used, value, stops, part, q)
             for k in range(m):
                 out[b, c, k] = q[k]
     return out
 
 
-@kernel
+@inlined
 def _look_up(tables: FloatArray, codes: NDArray[np.uint16], i: int, lead: int, q_out: FloatArray) -> None:
     """Write the curve values of one row: table `lead` first, then the others."""
-    blocks, m = codes.shape[0], q_out.shape[0]
+    m = q_out.shape[0]
     c0 = codes[lead, i]
-    if blocks == 1:
+    second = 1 if lead == 0 else 0
+    if codes.shape[0] == 1:
         for k in range(m):
-            q_out[k] = tables[0, c0, k]
-        return
-    b = 1 if lead == 0 else 0
-    c1 = codes[b, i]
-    for k in range(m):
-        q_out[k] = tables[lead, c0, k] + tables[b, c1, k]
-    for other in range(b + 1, blocks):
-        if other != lead:
-            c1 = codes[other, i]
+            q_out[k] = tables[lead, c0, k]
+    else:
+        c1 = codes[second, i]
+        for k in range(m):
+            q_out[k] = tables[lead, c0, k] + tables[second, c1, k]
+    for b in range(second + 1, codes.shape[0]):
+        if b != lead:
+            c1 = codes[b, i]
             for k in range(m):
-                q_out[k] += tables[other, c1, k]
+                q_out[k] += tables[b, c1, k]
 
 
 @kernel
@@ -158,24 +161,11 @@ def _insertion_sort(q: FloatArray) -> None:
         q[j + 1] = v
 
 
-@kernel
-def _crossings(q: FloatArray) -> int:
-    count = 0
-    for k in range(q.shape[0] - 1):
-        count += q[k + 1] < q[k]
-    return count
-
-
-@kernel
-def _steps(q: FloatArray, scale: float, low: float, high: float, step_out: FloatArray) -> None:
-    """Write clipped values, as whole numbers of rounding steps if there is a scale."""
-    for k in range(q.shape[0]):
-        v = q[k]
-        v = low if v < low else v
-        step_out[k] = high if v > high else v
-    if scale > 0.0:
-        for k in range(q.shape[0]):
-            step_out[k] = np.rint(step_out[k] * scale)
+@inlined
+def _shown(v: float, scale: float, low: float, high: float) -> float:
+    """Return a value clipped, and rounded if there is a scale."""
+    clipped = min(max(v, low), high)
+    return np.rint(clipped * scale) / scale if scale > 0.0 else clipped
 
 
 @kernel
@@ -194,34 +184,29 @@ def curve_values(
 
     Parameters are those of `place`. Returns the number of rows whose values are not finite.
     """
-    p, m = design.shape[1], coef.shape[0]
+    m, room = coef.shape[0], coef.shape[1] + 4 * ends.shape[0]
     turned = np.ascontiguousarray(coef.T)
-    used, value, part, q = np.zeros(p + 4, np.int64), np.empty(p + 4), np.empty(m), np.empty(m)
-    unit = scale if scale > 0.0 else 1.0
+    used, value, stops = np.zeros(room, np.int64), np.empty(room), np.empty(ends.shape[0], np.int64)
+    part, q = np.empty(m), np.empty(m)
     unknown = 0
     for i in range(design.shape[0]):
-        _curves(design, i, columns, ends, turned, used, value, part, q)
+        _curves(design, i, columns, ends, turned, used, value, stops, part, q)
         unknown += not np.isfinite(q[0])
-        crossed = rearrange and _crossings(q) > 0
-        _steps(q, scale, low, high, q)
-        if crossed:
+        if rearrange:
             _insertion_sort(q)
         for k in range(m):
-            curves_out[i, k] = q[k] / unit
+            curves_out[i, k] = _shown(q[k], scale, low, high)
     return unknown
 
 
 @kernel
-def _in_order(q: FloatArray, middle: int, upper: int) -> bool:
-    """Tell whether sorting leaves the values at both places."""
-    first, second = q[middle], q[upper]
-    misplaced = 0
-    misplaced += first > second
-    for k in range(middle):
-        misplaced += q[k] > first
-    for k in range(upper + 1, q.shape[0]):
-        misplaced += q[k] < second
-    return bool(misplaced == 0)
+def _stays(q: FloatArray, k: int) -> bool:
+    """Tell whether sorting leaves the value at place k."""
+    v, less, upto = q[k], 0, 0
+    for j in range(q.shape[0]):
+        less += q[j] < v
+        upto += q[j] <= v
+    return bool(less <= k < upto)
 
 
 @kernel
@@ -278,13 +263,14 @@ def place(
     unknown : int
         Number of rows whose curve values are not finite; the rest of their results means nothing.
     """
-    m, p = coef.shape
+    m, room = coef.shape[0], coef.shape[1] + 4 * ends.shape[0]
     turned = np.ascontiguousarray(coef.T)
     coded = rows.codes.shape[0] > 0
     tables = _table_curves(rows, columns, ends, turned)
-    used, value, part, q = np.zeros(p + 4, np.int64), np.empty(p + 4), np.empty(m), np.empty(m)
+    used, value, stops = np.zeros(room, np.int64), np.empty(room), np.empty(ends.shape[0], np.int64)
+    part, q = np.empty(m), np.empty(m)
     plain = scale == 0.0 and low == -np.inf and high == np.inf
-    step = q if plain else np.empty(m)
+    margin = 1.0 / scale if scale > 0.0 else 0.0
     middle = 0
     while middle < m - 2 and taus[middle + 1] < 0.5:
         middle += 1
@@ -296,45 +282,35 @@ def place(
         if coded:
             _look_up(tables, rows.codes, i, lead, q)
         else:
-            _curves(rows.design, i, columns, ends, turned, used, value, part, q)
+            _curves(rows.design, i, columns, ends, turned, used, value, stops, part, q)
         unknown += not np.isfinite(q[0])
-        crossed = _crossings(q)
+        y = response[i]
+        least, most = y - margin, y + margin
+        below, upto, crossed = int(q[m - 1] < least), int(q[m - 1] <= most), 0
+        for k in range(m - 1):
+            below += q[k] < least
+            upto += q[k] <= most
+            crossed += q[k + 1] < q[k]
         crossings += crossed
         if not plain:
-            _steps(q, scale, low, high, step)
-        y = response[i]
-        # Values are below y if they are less than `least`, and not above it up to `most`.
-        unit, least, most = 1.0, y, y
-        if scale > 0.0:
-            nearest = np.rint(y * scale)
-            if abs(nearest) < FAR:
-                unit = scale
-                least = nearest + 1.0 if nearest / scale < y else nearest
-                most = nearest - 1.0 if nearest / scale > y else nearest
-            else:
+            clear = low < least and most < high and abs(y) * scale < EXACT
+            if not clear or (scale > 0.0 and below < upto):
+                below, upto = 0, 0
                 for k in range(m):
-                    step[k] /= scale
-        below, upto = 0, 0
-        for k in range(m):
-            below += step[k] < least
-            upto += step[k] <= most
-        first, second = step[middle], step[upper]
+                    v = _shown(q[k], scale, low, high)
+                    below += v < y
+                    upto += v <= y
         between = upto == below and 0 < below < m
+        first, second = q[middle], q[upper]
         if crossed > 0:
-            settled = not rearrange or _in_order(step, middle, upper)
-            if between:
-                under, over = step[below - 1], step[below]
-                lower, inner = 0, 0
-                for k in range(m):
-                    lower += step[k] <= under
-                    inner += step[k] < over
-                settled = settled and lower == below and inner == below
-            if not settled:
-                _insertion_sort(step)
+            ordered = not rearrange or (_stays(q, middle) and _stays(q, upper))
+            if not ordered or (between and not (_stays(q, below - 1) and _stays(q, below))):
+                _insertion_sort(q)
                 if rearrange:
-                    first, second = step[middle], step[upper]
+                    first, second = q[middle], q[upper]
         if between:
-            under, over = step[below - 1] / unit, step[below] / unit
+            under = _shown(q[below - 1], scale, low, high)
+            over = _shown(q[below], scale, low, high)
             share = (y - under) / (over - under)
             percentile_out[i] = taus[below - 1] + share * (taus[below] - taus[below - 1])
         elif upto > below:
@@ -345,5 +321,7 @@ def place(
             percentile_out[i] = 0.5 * (1.0 + taus[m - 1])
         below_out[i] = below
         upto_out[i] = upto
-        median_out[i] = (1.0 - lean) * (first / unit) + lean * (second / unit)
+        first = _shown(first, scale, low, high)
+        second = _shown(second, scale, low, high)
+        median_out[i] = (1.0 - lean) * first + lean * second
     return crossings, unknown
