@@ -115,3 +115,14 @@ def leverages(design: FloatArray, metric: FloatArray, leverage_out: NDArray[np.f
         for i in range(stop):
             h = np.sqrt(square[i])
             leverage_out[start + i] = np.float32(h * 1.000001 + 1e-30) if h < FENCE else np.float32(ALWAYS)
+
+
+@kernel
+def dithered(response: FloatArray, amplitude: float, moved_out: FloatArray) -> None:
+    """Write responses moved by up to `amplitude`, by a hash of the row number (Steele et al. 2014)."""
+    for i in range(response.shape[0]):
+        z = np.uint64(i + 1) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+        moved_out[i] = response[i] + amplitude * (np.int64(z >> np.uint64(11)) * 2.0**-52 - 1.0)

@@ -147,8 +147,10 @@ def refit_quantiles(
     resized = start.resized(response.size)
     try:
         prepared = prepare(rows, response, weight, resized.geometry, totals)
-        solved = solve(prepared, grid, n_jobs, resized)
+        solved = None if prepared.perfect else solve(prepared, grid, n_jobs, resized)
     except ConvergenceError:
+        solved = None
+    if solved is None:
         # The new data differ too much from the old: dependent columns, another scale.
         return fit_quantiles(design, given, grid, weights, names=labels, blocks=process.blocks, n_jobs=n_jobs)
     return replace(
@@ -188,10 +190,7 @@ def solve(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: Start
     ConvergenceError
         If a solution could not be proven optimal.
     """
-    if prepared.problem.offset_max <= prepared.problem.near:
-        walked = perfect_fit(prepared, taus)
-    else:
-        walked = walk_taus(prepared, taus, n_jobs, start)
+    walked = perfect_fit(prepared, taus) if prepared.perfect else walk_taus(prepared, taus, n_jobs, start)
     coef, objective, gap, dual = prove(prepared, taus, walked.basis, walked.ties)
     unproven = ~(gap <= GAP_TOLERANCE)
     if unproven.any():

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
 from growth.errors import ColumnError, SpecError, problem
+from growth.kernels import design as summary
 from growth.kernels import grouping
 from growth.kernels import process as kernel
 from growth.quantile.designs import CodedDesign, DenseDesign, Design, Moments, Totals
@@ -19,8 +20,12 @@ RANK_TOLERANCE = 1e-7
 """A column whose part orthogonal to earlier columns is a smaller share of its length is dropped."""
 SAFE_PIVOT = 1e-6
 """Smallest squared pivot of the normalised Gram matrix that needs no closer look at the rank."""
-PERTURBATION = 2.0**-34
+PERTURBATION = 2.0**-35
 """Size of the response perturbation that breaks ties, as a share of the typical deviation of the response."""
+DITHER = 2.0**-7
+"""The same where so many rows share the lowest or highest response that Newton steps must tell them apart."""
+CROWDED = 0.03
+"""Share of the rows at one end of the scale from which this is done."""
 TIE = 2.0**-36
 """Residuals up to this share of the typical deviation are zero up to rounding."""
 NEAR = 2.0**-26
@@ -64,6 +69,11 @@ class Prepared:
     weight: FloatArray  # (n,) on the caller's scale; those of the problem have mean 1
     scale: float  # typical deviation of the response
     geometry: Geometry
+
+    @property
+    def perfect(self) -> bool:
+        """Whether all rows lie on one hyperplane."""
+        return bool(np.abs(self.offset).max() <= self.problem.near)
 
 
 def checked(
@@ -238,15 +248,20 @@ def prepare(
         design = design.take(order)
     design = design.scaled(divisor)
     tiles = -(-n // kernel.TILE)
+    dither = spread * DITHER if _crowded(response) else 0.0
+    searched = np.empty(n)
+    summary.dithered(response, dither or spread * PERTURBATION, searched)
     offset32 = np.full(tiles * kernel.TILE, 1e30, np.float32)
-    offset32[:n] = offset
+    offset32[:n] = offset + (searched - response)
     leverage32 = np.full(offset32.size, 1e-30, np.float32)
     leverage32[:n] = leverage
     unit, level = _constant(totals, float(relative.sum()))
     data = kernel.Problem(
         rows=design.rows,
         response=response,
-        nudge=spread * PERTURBATION,
+        searched=searched,
+        dither=dither,
+        apart=PERTURBATION / DITHER if dither else 1.0,
         tie=spread * TIE,
         near=4.0 * spread * NEAR,
         weight=relative,
@@ -258,7 +273,7 @@ def prepare(
         level=level,
         center=geometry.center,
         column_max=totals.largest,
-        offset_max=float(np.abs(offset).max()),
+        offset_max=float(np.abs(offset).max()) + dither,
         gram=geometry.gram,
         metric=np.ascontiguousarray(geometry.metric),
         total=totals.total,
@@ -277,6 +292,12 @@ def _by_residual(offset: FloatArray, leverage: NDArray[np.float32], spread: floa
     place = np.clip(offset * (4000.0 / spread) + 32768.0, 1.0, 65535.0).astype(np.uint16)
     place[leverage > kernel.FENCE] = 0
     return np.argsort(place, kind="stable")
+
+
+def _crowded(response: FloatArray) -> bool:
+    """Tell whether a floor or a ceiling of the scale holds so many rows that hyperplanes run along it."""
+    ends = (response == response.min()).mean(), (response == response.max()).mean()
+    return bool(max(ends) > CROWDED)
 
 
 def _constant(totals: Totals, weights: float) -> tuple[FloatArray, FloatArray]:

@@ -26,7 +26,7 @@ def prove(
     certificate.vertex_coefficients(rows, response, basis, coef)
     # A nearly perfect fit has no size of its own to compare its rounding errors with.
     floor = weight.sum() * prepared.scale * 2.0**-12
-    if data.offset_max <= data.near:
+    if prepared.perfect:
         for k in range(m):
             r = prepared.design.residuals(response, coef[k])
             objective[k] = weight @ (r * (taus[k] - (r < 0.0)))

@@ -62,7 +62,7 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
     target = _band_target(n, p)
     start_rows = _start_rows(n, p)
     limit = n if target >= n else min(n, max(8 * target, start_rows))
-    coef, basis = np.empty((m, p)), np.zeros((m, p), np.int64)
+    basis = np.zeros((m, p), np.int64)
     counters, status = np.zeros((m, kernel.N_COUNTERS), np.int64), np.zeros(m, np.int64)
 
     def walk(
@@ -88,7 +88,6 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
                 target,
                 limit,
                 cold,
-                coef,
                 basis,
                 ties,
                 count,
@@ -197,11 +196,12 @@ def _workspace(data: kernel.Problem) -> kernel.Work:
         moved_by=np.zeros(kernel.SEEN, np.float32),
         moved_apart=np.zeros(kernel.SEEN, np.float32),
         listed=integers(rows),
+        n_listed=integers(1),
         rows=integers(capacity),
         lines=zeros(capacity, p),
         band=zeros(p, 8 * (capacity // 8 + 1 + (capacity // 8) % 2)),  # no power-of-two stride
         y=zeros(capacity),
-        moved=zeros(capacity),
+        exact=zeros(capacity),
         w=zeros(capacity),
         h=zeros(capacity),
         r=zeros(capacity),
@@ -215,5 +215,5 @@ def _workspace(data: kernel.Problem) -> kernel.Work:
         curve=zeros(p),
         factor=zeros(p, p),
         fresh=zeros(p, p),
-        vec=zeros(8, p),
+        vec=zeros(9, p),
     )

@@ -12,23 +12,13 @@ from growth.kernels.rows import read_row
 
 
 @inner
-def _jitter(i: int) -> float:
-    """Return a fixed pseudo-random number in [-0.5, 0.5): a hash of the row number (Steele et al. 2014)."""
-    z = np.uint64(i + 1) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z ^= z >> np.uint64(31)
-    return np.int64(z >> np.uint64(11)) * 2.0**-53 - 0.5
-
-
-@inner
 def gather(problem: Problem, work: Work, start: int, stop: int) -> None:
     """Copy rows of the design, with what belongs to them, into the band."""
     p = work.band.shape[0]
     for t in range(start, stop):
         i = work.rows[t]
-        work.y[t] = problem.response[i]
-        work.moved[t] = work.y[t] + problem.nudge * _jitter(i)
+        work.y[t] = problem.searched[i]
+        work.exact[t] = problem.response[i]
         work.w[t] = problem.weight[i]
         work.h[t] = min(problem.leverage32[i], 1.5 * FENCE)
         read_row(problem.rows, i, work.lines[t])

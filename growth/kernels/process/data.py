@@ -46,7 +46,9 @@ class Problem(NamedTuple):
 
     rows: Rows  # n rows of p columns, scaled so that columns are O(1)
     response: FloatArray  # (n,)
-    nudge: float  # pivoting moves responses by up to half of this, so that no rows tie
+    searched: FloatArray  # (n,) the same moved a little, at random, so that no rows tie
+    dither: float  # largest move if it is more than rounding: many rows tie; else 0
+    apart: float  # share of that move by which rows on the hyperplane are set apart
     tie: float  # residuals up to this are zero up to rounding
     near: float  # rows with residuals up to this are reported with their side
     weight: FloatArray  # (n,) positive
@@ -91,11 +93,12 @@ class Work(NamedTuple):
     moved_by: NDArray[np.float32]  # (SEEN,) change of level since each of the coefficients seen
     moved_apart: NDArray[np.float32]  # (SEEN,) change of the rest, in the metric
     listed: IntArray  # (tiles * TILE,)
+    n_listed: IntArray  # (1,)
     rows: IntArray  # (m,) row numbers of the band
     lines: FloatArray  # (m, p) their rows of the design
     band: FloatArray  # (p, m) the same transposed, for loops over rows
-    y: FloatArray  # (m,) responses
-    moved: FloatArray  # (m,) perturbed responses
+    y: FloatArray  # (m,) responses as searched
+    exact: FloatArray  # (m,) responses
     w: FloatArray  # (m,)
     h: FloatArray  # (m,) leverages
     r: FloatArray  # (m,) residuals
@@ -109,4 +112,4 @@ class Work(NamedTuple):
     curve: FloatArray  # (p,) directions_j' curvature directions_j
     factor: FloatArray  # (p, p)
     fresh: FloatArray  # (p, p)
-    vec: FloatArray  # (8, p)
+    vec: FloatArray  # (9, p)

@@ -65,7 +65,7 @@ def _swap(work: Work, i: int, j: int) -> None:
     """Exchange two rows of the band."""
     work.rows[i], work.rows[j] = work.rows[j], work.rows[i]
     work.y[i], work.y[j] = work.y[j], work.y[i]
-    work.moved[i], work.moved[j] = work.moved[j], work.moved[i]
+    work.exact[i], work.exact[j] = work.exact[j], work.exact[i]
     work.w[i], work.w[j] = work.w[j], work.w[i]
     work.h[i], work.h[j] = work.h[j], work.h[i]
     work.r[i], work.r[j] = work.r[j], work.r[i]
@@ -142,22 +142,26 @@ def _solve_band(
     for t in range(core, m):
         work.sign[t] = -1.0 if work.r[t] < 0.0 else 1.0
         add_line(work, t, work.w[t] * (tau if work.r[t] >= 0.0 else tau - 1.0), outside)
-    vertex_coef(work, work.moved, coef)
-    residuals(work.band, work.moved, coef, 0, core, work.r)
+    vertex_coef(work, work.y, coef)
+    residuals(work.band, work.y, coef, 0, core, work.r)
     for t in range(core):
         work.sign[t] = 1.0 if work.r[t] >= 0.0 else -1.0
     for j in range(p):
         work.sign[work.basis[j]] = 0.0
         work.r[work.basis[j]] = 0.0
-    for _ in range(40):
-        status, pivots = descend(problem, state, work, tau, outside, coef, core, 300 + 40 * p + core // 20)
+    exact = problem.dither == 0.0
+    for _ in range(60):
+        budget = 300 + 40 * p + core // 20
+        status, pivots = descend(problem, state, work, tau, outside, coef, core, budget, exact)
         counters[PIVOTS] += pivots
         if status != OK and core == m:
-            return STALLED, m
+            return status, m
         asleep = core
-        residuals(work.band, work.y, coef, core, m, work.r)
+        # Dithered, rows on the hyperplane itself have got sides already; else they are set apart in the core.
+        margin = problem.near if problem.dither == 0.0 or not exact else -problem.tie
+        residuals(work.band, work.exact if exact else work.y, coef, core, m, work.r)
         for t in range(core, m):
-            if status != OK or work.r[t] * work.sign[t] <= problem.near:
+            if status != OK or work.r[t] * work.sign[t] <= margin:
                 _wake(work, t, core, work.sign[t], tau, outside)
                 core += 1
         if core > asleep:
@@ -165,17 +169,26 @@ def _solve_band(
         for a in range(p):
             delta[a] = coef[a] - state.coef[a]
         reach = np.float32(1.0001 * metric_norm(problem.metric, delta))
-        if everything or reach <= width:
-            return OK, m
-        checked, added = offenders(problem, state, work, beta, coef, width, reach, slack, n_screened, m)
-        counters[CHECKED] += checked
-        counters[ADDED] += added
+        added = 0
+        work.n_listed[0] = 0
+        if not everything and (reach > width or margin < 0.0):
+            checked, added = offenders(
+                problem, state, work, beta, coef, width, reach, slack, n_screened, m, exact, margin
+            )
+            counters[CHECKED] += checked
+            counters[ADDED] += added
         if added == 0:
-            return OK, m
+            if exact:
+                return OK, m
+            _commit(problem, state, work, m)
+            for a in range(p):
+                work.vec[8, a] = coef[a]
+            exact = True
+            continue
         if m + added > work.rows.shape[0]:
             return UNPROVEN, m
         gather(problem, work, m, m + added)
-        residuals(work.band, work.y, coef, m, m + added, work.r)
+        residuals(work.band, work.exact if exact else work.y, coef, m, m + added, work.r)
         for t in range(m, m + added):
             _wake(work, t, core, state.side32[work.rows[t]], tau, outside)
             core += 1
@@ -258,9 +271,13 @@ def _solve_tau(
             else:
                 state.width[0] *= 2.0
             continue
-        _commit(problem, state, work, m)
-        for a in range(p):
-            state.coef[a] = coef[a]
+        if problem.dither == 0.0:
+            _commit(problem, state, work, m)
+            for a in range(p):
+                state.coef[a] = coef[a]
+        else:
+            for a in range(p):
+                state.coef[a] = work.vec[8, a]
         counters[BAND] = m
         if not everything:
             state.width[0] *= min(2.0, max(0.5, target / max(1, m - state.ties[0])))
@@ -319,7 +336,6 @@ def solve_path(
     target: int,
     limit: int,
     cold: bool,
-    coef_out: FloatArray,
     basis_out: IntArray,
     ties_out: IntArray,
     n_ties_out: IntArray,
@@ -350,8 +366,6 @@ def solve_path(
                 state.coef[a] += move[a]
         m = _solve_tau(problem, state, work, tau, target, limit, cold and s == 0, counters_out[k])
         previous = taus[k]
-        for a in range(p):
-            coef_out[k, a] = state.coef[a]
         if m < 0:
             status_out[k] = STALLED
             continue
@@ -367,4 +381,12 @@ def solve_path(
                     ties_out[n_ties_out[0], 1] = work.rows[t]
                     ties_out[n_ties_out[0], 2] = 1 if work.sign[t] > 0.0 else -1
                 n_ties_out[0] += 1
-        state.ties[0] = n_ties_out[0] - before
+        if problem.dither == 0.0:
+            state.ties[0] = n_ties_out[0] - before
+            continue
+        for t in range(work.n_listed[0]):
+            if n_ties_out[0] < ties_out.shape[0]:
+                ties_out[n_ties_out[0], 0] = k
+                ties_out[n_ties_out[0], 1] = work.listed[t]
+                ties_out[n_ties_out[0], 2] = 1 if state.side32[work.listed[t]] > 0 else -1
+            n_ties_out[0] += 1

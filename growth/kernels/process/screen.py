@@ -171,13 +171,21 @@ def offenders(
     slack: np.float32,
     screened: int,
     m: int,
+    exact: bool,
+    margin: float,
 ) -> tuple[int, int]:
-    """Append to the band the outside rows within `reach` whose side at `coef` is not the assumed one."""
+    """Append to the band the outside rows within `reach` whose side at `coef` is not the assumed one.
+
+    Rows up to `margin` on their side count as well. Others that the exact responses put next to the
+    hyperplane are listed.
+    """
     side, lever = state.side32, problem.leverage32
     p = coef.shape[0]
     row = work.vec[0]
     capacity = work.rows.shape[0]
     now = state.n_seen[0] - 1
+    y = problem.response if exact else problem.searched
+    further = np.float32(problem.dither if exact else 0.0)
     residual = np.empty(TILE, np.float32)
     flag = np.empty(TILE, np.uint8)
     words = flag.view(np.int64)
@@ -186,7 +194,7 @@ def offenders(
     for k in range(problem.tile_lever.shape[0]):
         seen = state.tile_seen[k]
         low, high = state.tile_low[k] - work.moved_by[seen], state.tile_high[k] - work.moved_by[seen]
-        room = ROUNDING * (problem.tile_lever[k] * (reach + work.moved_apart[seen]) + slack)
+        room = ROUNDING * (problem.tile_lever[k] * (reach + work.moved_apart[seen]) + slack) + further
         if low > room or high < -room:
             continue
         start = k * TILE
@@ -197,7 +205,7 @@ def offenders(
         for i in range(TILE):
             distance = work.residual32[start + i] * side[start + i]
             h = lever[start + i]
-            flag[i] = (distance < reach * h + slack) & (distance >= width * h + slack)
+            flag[i] = (distance < reach * h + slack + further) & (distance >= width * h + slack)
         for j in range(TILE // 8):
             if words[j] == 0:
                 continue
@@ -206,15 +214,21 @@ def offenders(
                     continue
                 checked += 1
                 read_row(problem.rows, i, row)
-                r = problem.response[i]
+                r = y[i]
                 for a in range(p):
                     r -= row[a] * coef[a]
-                if r * side[i] <= problem.near:
-                    known = False
-                    for t in range(0 if m > screened else m, min(m + added, capacity)):
-                        known = known or work.rows[t] == i
-                    if not known:
-                        if m + added < capacity:
-                            work.rows[m + added] = i
-                        added += 1
+                if r * side[i] > margin and (abs(r) > problem.near or margin > 0.0):
+                    continue
+                known = False
+                for t in range(0 if m > screened else m, min(m + added, capacity)):
+                    known = known or work.rows[t] == i
+                if known:
+                    continue
+                if r * side[i] <= margin:
+                    if m + added < capacity:
+                        work.rows[m + added] = i
+                    added += 1
+                else:
+                    work.listed[work.n_listed[0]] = i
+                    work.n_listed[0] += 1
     return checked, added

@@ -266,8 +266,8 @@ def _settle(
     """Recompute from the basis all that pivots update."""
     if not refactor(work):
         return False
-    vertex_coef(work, work.y, coef)
-    residuals(work.band, work.y, coef, 0, m, work.r)
+    vertex_coef(work, work.exact, coef)
+    residuals(work.band, work.exact, coef, 0, m, work.r)
     for j in range(coef.shape[0]):
         work.r[work.basis[j]] = 0.0
     for t in range(m):
@@ -275,7 +275,7 @@ def _settle(
             work.sign[t] = -work.sign[t]
         elif abs(work.r[t]) <= problem.tie:
             # Steps of length zero could go round in circles: set ties apart, each on its own side.
-            work.r[t] = work.sign[t] * abs(work.moved[t] - work.y[t])
+            work.r[t] = work.sign[t] * problem.apart * abs(work.y[t] - work.exact[t])
     _gradient(work, tau, outside, m, work.vec[3])
     _curves_along(state, work)
     return True
@@ -356,10 +356,12 @@ def descend(
     coef: FloatArray,
     m: int,
     budget: int,
+    exact: bool,
 ) -> tuple[int, int]:
     """Pivot from the basis in `work` to an optimal vertex of the band problem.
 
-    Returns (status, pivots). On OK, `coef`, ``work.r`` and ``work.sign`` belong to the optimal vertex.
+    With `exact` the last pivots are made with the exact responses. Returns (status, pivots). On OK, `coef`,
+    ``work.r`` and ``work.sign`` belong to the optimal vertex.
     """
     p = coef.shape[0]
     gradient, move = work.vec[3], work.vec[5]
@@ -371,7 +373,7 @@ def descend(
     while True:
         leaving, excess, upward = _price(problem, work, tau, gradient, settled and on_edges < 5 * p + 50)
         if leaving < 0:
-            if settled:
+            if settled or not exact:
                 return OK, pivots
             if not _settle(problem, state, work, tau, outside, coef, m):
                 return STALLED, pivots
