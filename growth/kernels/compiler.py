@@ -27,7 +27,7 @@ SEARCH = {"reassoc", "contract", "arcp", "nsz"}
 
 def kernel(function: _Kernel) -> _Kernel:
     """Compile a kernel with strict floating-point arithmetic."""
-    return _compiled(function)
+    return _compiled(function, no_cfunc_wrapper=True)
 
 
 def inner(function: _Kernel) -> _Kernel:

@@ -7,7 +7,7 @@ import numpy as np
 from growth._types import FloatArray
 from growth.kernels.compiler import inner, search
 from growth.kernels.process.algebra import cholesky, cholesky_solve, dot
-from growth.kernels.process.data import FENCE, Problem, State, Work
+from growth.kernels.process.data import FENCE, TOP, Problem, State, Work
 from growth.kernels.rows import read_row
 
 
@@ -100,7 +100,7 @@ def newton(
     """Update the curvature from the band (`keep`: share of the old one) and take chord-Newton steps."""
     p = coef.shape[0]
     width = state.width[0]
-    residuals(work.band, work.y, coef, 0, m, work.r)
+    residuals(work.band, work.y, coef, TOP, m, work.r)
     for t in range(m):
         inside = abs(work.r[t]) < width * work.h[t]
         work.step[t] = 0.5 * work.w[t] / (width * work.h[t]) if inside else 0.0
@@ -133,7 +133,7 @@ def newton(
         previous = decrement
         for a in range(p):
             coef[a] += delta[a]
-        products(work.band, delta, 0, m, work.z)
+        products(work.band, delta, TOP, m, work.z)
         for t in range(m):
             work.r[t] -= work.z[t]
         smooth *= 0.5

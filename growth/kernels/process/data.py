@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ __all__ = [
     "SEEN",
     "STALLED",
     "TILE",
+    "TOP",
     "UNPROVEN",
     "Problem",
     "State",
@@ -29,6 +30,9 @@ __all__ = [
 OK = 0
 STALLED = 1
 UNPROVEN = 2
+
+TOP = cast(int, np.int64(0))
+"""The band's first row. (A literal 0 would be compiled apart from other numbers.)"""
 
 CORE = 25
 """Rows per column among which vertices are sought first."""

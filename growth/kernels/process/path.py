@@ -20,6 +20,7 @@ from growth.kernels.process.data import (
     PIVOTS,
     RETRIES,
     STALLED,
+    TOP,
     UNPROVEN,
     Problem,
     State,
@@ -143,7 +144,7 @@ def _solve_band(
         work.sign[t] = -1.0 if work.r[t] < 0.0 else 1.0
         add_line(work, t, work.w[t] * (tau if work.r[t] >= 0.0 else tau - 1.0), outside)
     vertex_coef(work, work.y, coef)
-    residuals(work.band, work.y, coef, 0, core, work.r)
+    residuals(work.band, work.y, coef, TOP, core, work.r)
     for t in range(core):
         work.sign[t] = 1.0 if work.r[t] >= 0.0 else -1.0
     for j in range(p):
@@ -190,7 +191,7 @@ def _solve_band(
         gather(problem, work, m, m + added)
         residuals(work.band, work.exact if exact else work.y, coef, m, m + added, work.r)
         for t in range(m, m + added):
-            _wake(work, t, core, state.side32[work.rows[t]], tau, outside)
+            _wake(work, t, core, np.float64(state.side32[work.rows[t]]), tau, outside)
             core += 1
         m += added
     return UNPROVEN, m
@@ -243,7 +244,7 @@ def _solve_tau(
             if m < min(2 * p, n):
                 state.width[0] *= 2.0
                 continue
-        gather(problem, work, 0, m)
+        gather(problem, work, TOP, m)
         _outside_term(problem, state, work, tau, m, outside)
         for a in range(p):
             coef[a] = state.coef[a]
@@ -292,7 +293,7 @@ def _solve_tau(
 @inner
 def _score_quantile(work: Work, coef: FloatArray, m: int, share: float) -> float:
     """Return the `share` quantile of |residual| / leverage among the first m band rows."""
-    residuals(work.band, work.y, coef, 0, m, work.r)
+    residuals(work.band, work.y, coef, TOP, m, work.r)
     for t in range(m):
         work.step[t] = abs(work.r[t]) / work.h[t]
         work.slope[t] = 1.0
@@ -312,7 +313,7 @@ def cold_start(problem: Problem, state: State, work: Work, tau: float, rows: int
     m = min(rows, (n + stride - 1) // stride)
     for t in range(m):
         work.rows[t] = t * stride
-    gather(problem, work, 0, m)
+    gather(problem, work, TOP, m)
     quantile = 0.6
     for _ in range(6):
         state.width[0] = _score_quantile(work, coef, m, quantile)

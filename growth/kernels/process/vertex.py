@@ -8,7 +8,7 @@ from growth._types import FloatArray, IntArray
 from growth.kernels.compiler import inlined, inner
 from growth.kernels.process.algebra import dot
 from growth.kernels.process.band import products, residuals, weighted_sum
-from growth.kernels.process.data import OK, STALLED, Problem, State, Work
+from growth.kernels.process.data import OK, STALLED, TOP, Problem, State, Work
 
 
 @inner
@@ -267,7 +267,7 @@ def _settle(
     if not refactor(work):
         return False
     vertex_coef(work, work.exact, coef)
-    residuals(work.band, work.exact, coef, 0, m, work.r)
+    residuals(work.band, work.exact, coef, TOP, m, work.r)
     for j in range(coef.shape[0]):
         work.r[work.basis[j]] = 0.0
     for t in range(m):
@@ -383,7 +383,7 @@ def descend(
             return STALLED, pivots
         for a in range(p):
             move[a] = -work.directions[leaving, a] if upward else work.directions[leaving, a]
-        products(work.band, move, 0, m, work.z)
+        products(work.band, move, TOP, m, work.z)
         entering, length, passed = _entering(work, excess, work.curve[leaving], m)
         if entering < 0:
             # Without the outside rows this direction is unbounded: the band is too narrow. Along an edge of
