@@ -6,7 +6,8 @@ A run folder holds::
     manifest.json    digests, versions, times, certificates; SHA-256 of every other file here
     cuts.json        cut points of the levels, to keep for later years
     norms.json       distributions schools were ranked in, to freeze for later years
-    students.parquet, students.csv, schools..., levels..., counts..., cells..., variance...
+    students.parquet, students.csv, schools..., levels..., counts..., cells..., variance..., fairness...,
+    neutrality...
     report.html      if asked for
 
 Parquet is what `load_run` reads; CSV is for people and spreadsheets.

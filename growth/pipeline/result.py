@@ -17,7 +17,7 @@ from growth.spec import GrowthSpec
 
 __all__ = ["FRAMES", "GrowthRun"]
 
-FRAMES = ("students", "schools", "levels", "counts", "cells", "variance")
+FRAMES = ("students", "schools", "levels", "counts", "cells", "variance", "fairness", "neutrality")
 """Results of a run, most detailed first."""
 
 _ALL = "All"
@@ -31,8 +31,8 @@ def _as_polars(frame: pl.DataFrame) -> pl.DataFrame:
 class GrowthRun:
     """Results of `growth.run`, with everything needed to explain and to repeat them.
 
-    The frames `students`, `schools`, `levels`, `counts`, `cells` and `variance` are of the kind of frame that
-    the table came as; `polars` returns any of them as polars.
+    The frames `students`, `schools`, `levels`, `counts`, `cells`, `variance`, `fairness` and `neutrality` are
+    of the kind of frame that the table came as; `polars` returns any of them as polars.
 
     Examples
     --------
@@ -99,6 +99,27 @@ class GrowthRun:
         """One row per year x subject x group: between-school variance, reliability."""
         return self.to_caller(self.frames["variance"])
 
+    @cached_property
+    def fairness(self) -> Any:  # noqa: ANN401
+        """One row per year x subject x group: mean percentile with and without the peer definition."""
+        return self.to_caller(self.frames["fairness"])
+
+    @cached_property
+    def neutrality(self) -> Any:  # noqa: ANN401
+        """One row per year x subject x trait: correlation of school results with schools' intake."""
+        return self.to_caller(self.frames["neutrality"])
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was asked for and could not be done, in sentences; empty if all was."""
+        traits = self.frames["neutrality"].filter(pl.col("composition") == "too_few_schools")
+        many = traits.group_by("year", "subject", "schools", maintain_order=True).len("means")
+        return tuple(
+            f"{subject} {year}: school composition is not taken out, because {schools:,} schools are too few "
+            f"for {means} school means (peers.schools_per_trait = {self.spec.peers.schools_per_trait})."
+            for year, subject, schools, means in many.iter_rows()
+        )
+
     def summary(self) -> pl.DataFrame:
         """Return one row per year and subject.
 
@@ -154,7 +175,7 @@ class GrowthRun:
             tbl_width_chars=120,
         ):
             table = str(self.summary())
-        return "\n".join([self._headline(), table, self._next_steps()])
+        return "\n".join([self._headline(), table, *self.notices, self._next_steps()])
 
     def _repr_html_(self) -> str:
         summary = self.summary()
@@ -165,7 +186,8 @@ class GrowthRun:
         )
         return (
             f"<p><b>{escape(self._headline())}</b></p><table><thead><tr>{head}</tr></thead>"
-            f"<tbody>{rows}</tbody></table><p>{escape(self._next_steps())}</p>"
+            f"<tbody>{rows}</tbody></table>"
+            + "".join(f"<p>{escape(line)}</p>" for line in (*self.notices, self._next_steps()))
         )
 
     def _headline(self) -> str:

@@ -1,6 +1,6 @@
 """The order of the street: the only place that knows it.
 
-    student table -> panels -> student growth -> school growth -> levels
+    student table -> panels -> composition -> student growth -> fairness ledger -> school growth -> levels
 
 Every number is made in a room of its own; here they are only handed on, and every row is counted.
 """
@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from growth.index import LevelCuts, level_cuts, level_table
 from growth.panel import CsemFunction, Panel, StudentTable, build_panels, read_table
 from growth.pipeline.account import account_of_rows
+from growth.pipeline.ledger import ledger, plain_panels, without_peers
 from growth.pipeline.manifest import Clock, Stamp, manifest
 from growth.pipeline.result import GrowthRun
 from growth.pipeline.students import Fitted, cells_frame, students_frame
@@ -96,16 +97,21 @@ def run(
     panels = composed.panels
     clock.lap("composition")
 
-    report = _reporter(progress, len(panels.panels) + _STAGES)
+    plain = plain_panels(panels, choices)
+    fits = len(panels.panels) + len(plain)
+    report = _reporter(progress, fits + _STAGES)
     report(1, "cohorts formed")
     threads = joblib.effective_n_jobs(n_jobs)
     fitted = _fit(panels.panels, choices, threads, report)
     every = choices.cohorts.report == "all"
     students = students_frame(source, panels, fitted, every_pattern=every)
     clock.lap("student growth")
+    bare = _fit(plain, without_peers(choices), threads, report, done=len(fitted))
+    fairness = ledger(students, panels, bare, composed.effects, choices)
+    clock.lap("fairness")
 
     schools = school_growth(students, choices, norms=norms)
-    report(len(fitted) + 2, "school growth")
+    report(fits + 2, "school growth")
     clock.lap("school growth")
     used_cuts = level_cuts(choices, schools.frame) if cuts is None else cuts
     frames = {
@@ -115,6 +121,8 @@ def run(
         "counts": account_of_rows(panels.counts, schools.counts, students),
         "cells": cells_frame(fitted, choices.student.engine),
         "variance": schools.variance,
+        "fairness": fairness.groups,
+        "neutrality": fairness.neutrality,
     }
     clock.lap("levels")
     stamp = Stamp(
@@ -133,7 +141,7 @@ def run(
         norms=schools.norms,
         to_caller=source.to_caller,
     )
-    report(len(fitted) + _STAGES, "levels")
+    report(fits + _STAGES, "levels")
     return result
 
 
@@ -146,7 +154,11 @@ def _reporter(progress: Progress | None, total: int) -> Callable[[int, str], Non
 
 
 def _fit(
-    panels: Sequence[Panel], spec: GrowthSpec, threads: int, report: Callable[[int, str], None]
+    panels: Sequence[Panel],
+    spec: GrowthSpec,
+    threads: int,
+    report: Callable[[int, str], None],
+    done: int = 0,
 ) -> list[Fitted]:
     """Fit every cohort, in the order of `panels`; the most expensive go first, so that none is left over."""
     inner = 1 if len(panels) >= threads else threads
@@ -165,7 +177,7 @@ def _fit(
         found: dict[int, Fitted] = {}
         for i, fitted in results:
             found[i] = fitted
-            report(len(found) + 1, panels[i].key)
+            report(done + len(found) + 1, panels[i].key)
     return [found[i] for i in range(len(panels))]
 
 
