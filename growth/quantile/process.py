@@ -176,8 +176,8 @@ class QuantileProcess:
 
         Notes
         -----
-        Memory beyond the design and the response: 32 bytes per row for the result, and at most 60 MB per
-        thread (100 taus, three blocks; typically 5 MB).
+        Memory beyond the design and the response: 32 bytes per row for the result, and at most 30 MB per
+        thread (100 taus, three blocks; 5 MB with 600 distinct scores).
         """
         design = self._checked(design)
         response = np.ascontiguousarray(response, dtype=np.float64)
