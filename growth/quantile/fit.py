@@ -138,7 +138,8 @@ def refit_quantiles(
         )
     given = response
     start = process.start
-    if start is None or start.geometry.rotation is not None or process.dropped:
+    alike = start is not None and start.geometry.rotation is None and not process.dropped
+    if start is None or not alike or np.ptp(response) == 0.0:
         return fit_quantiles(
             design, response, grid, weights, names=labels, blocks=process.blocks, n_jobs=n_jobs
         )

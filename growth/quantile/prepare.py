@@ -49,6 +49,11 @@ class Geometry:
         scaled = coef if self.rotation is None else coef @ self.rotation.T
         return scaled / self.scale
 
+    @property
+    def divisor(self) -> FloatArray:
+        """What the columns of the design are divided by; a rotated design has been scaled already."""
+        return self.scale if self.rotation is None else np.ones(len(self.scale))
+
     def resized(self, factor: float, center: FloatArray) -> Geometry:
         """Return the geometry for `factor` times as many rows, about another center."""
         return replace(self, gram=self.gram * factor, metric=self.metric * np.sqrt(factor), center=center)
@@ -236,7 +241,7 @@ def prepare(
     """Find leverages, order the rows, and gather all that the walk over the taus reads."""
     n = response.size
     relative = weight / float(weight.mean())
-    divisor = geometry.scale if geometry.rotation is None else np.ones(len(geometry.scale))
+    divisor = geometry.divisor
     offset = design.residuals(response, geometry.center / divisor)
     leverage = design.leverages(geometry.metric * divisor[:, None])
     spread = _typical_deviation(response)

@@ -21,8 +21,7 @@ def prove(
     rows, response = data.rows, data.response
     m, p = basis.shape
     coef, objective = np.empty((m, p)), np.empty(m)
-    # So that the coefficients do not depend on the path to the basis, nor on the order of the rows here.
-    basis[:] = np.take_along_axis(basis, np.argsort(prepared.order[basis], axis=1), axis=1)
+    _order_by_content(prepared, basis)
     certificate.vertex_coefficients(rows, response, basis, coef)
     # A nearly perfect fit has no size of its own to compare its rounding errors with.
     floor = weight.sum() * prepared.scale * 2.0**-12
@@ -56,6 +55,21 @@ def prove(
     whole = weight @ prepared.offset - shift @ total
     objective = taus * whole - (below[:, p] - np.einsum("kj,kj->k", shift, below[:, :p]))
     return coef, objective, np.maximum(gap, 0.0) / np.maximum(objective, floor) + excess, dual
+
+
+def _order_by_content(prepared: Prepared, basis: IntArray) -> None:
+    """Order each basis by response, then by design row.
+
+    So the coefficients depend neither on the path to a basis, nor on the order of the rows, nor on which of
+    several equal rows is in it, nor on units.
+    """
+    response = prepared.problem.response[basis]
+    place = np.argsort(response, axis=1, kind="stable")
+    basis[:] = np.take_along_axis(basis, place, axis=1)
+    equal = np.diff(np.take_along_axis(response, place, axis=1), axis=1) == 0.0
+    for k in np.flatnonzero(equal.any(axis=1)):
+        lines = prepared.design.take(basis[k]).dense()
+        basis[k] = basis[k][np.lexsort((*lines.T[::-1], prepared.problem.response[basis[k]]))]
 
 
 def _near_sides(near: IntArray, residual: FloatArray, basis: IntArray, ties: IntArray, n: int) -> IntArray:
