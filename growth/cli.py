@@ -46,7 +46,7 @@ _SCHOOLS_SHOWN = 3
 _FILE_WIDTH = 100
 _MOST_SUBJECTS = 12
 """More means that the column is not the subject: its values could be anything and are not shown."""
-_TEXT_COLUMNS = ("Fact", "Value", "Subject", "School", "Step", "Because", "Cohort", "Norm group")
+_TEXT_COLUMNS = ("Fact", "Value", "Subject", "School", "Group", "Step", "Because", "Cohort", "Norm group")
 
 SpecOption = Annotated[
     str, typer.Option("--spec", help="Preset (core, sgp) or TOML file.", metavar="PRESET|FILE")
@@ -281,14 +281,46 @@ def _show_results(result: GrowthRun, out: Path, *, report: bool) -> None:
         table.add_row(*(_cell(value) for value in row))
     _print(table)
     _print(_schools_table(result))
+    _print(_fairness_table(result))
+    for notice in result.notices:
+        typer.echo(f"Note: {notice}")
     typer.echo(
         "Growth percentile: a school's rank from 0 to 100 among schools; about 50 is average.\n"
         "Band: its 95 % range; by subject, the median width. School SD: how far true school means differ\n"
-        "[percentile points]. Withheld: too few students. No number here says why students grew.\n"
+        "[percentile points]. Withheld: too few students. *: in the model, which makes the group's mean 50,\n"
+        "whatever the system does for it; see how it fares on prior scores only. No number here says why\n"
+        "students grew.\n"
     )
     typer.echo(f"Run folder: {out}{os.sep} (CSV and Parquet tables, spec.toml, manifest.json)")
     if report:
         typer.echo(f"Report:     {out / 'report.html'}")
+
+
+def _fairness_table(result: GrowthRun) -> Table:
+    """Show what the peer definition does to flagged students, and to schools by their mean prior."""
+    import polars as pl
+
+    from growth.report.fairness import fairness_facts
+
+    few = pl.col("kind").is_in(["all", "flag", "prior"])
+    fairness, neutrality = (result.polars(name).filter(few) for name in ("fairness", "neutrality"))
+    facts = fairness_facts(fairness, neutrality.filter(kind="prior"), result.spec)
+    columns = ("Subject", "Group", "Students", "Prior scores only", "This specification")
+    table = _table(
+        "Mean percentile by group, and r of schools' results with their mean prior score", *columns
+    )
+    for ledger in facts.subjects:
+        for group in ledger.groups:
+            hidden = "withheld"
+            students = hidden if group.students is None else f"{group.students:,}"
+            name = f"{group.group} *" if group.pinned else group.group
+            table.add_row(
+                ledger.subject, name, students, group.unadjusted or hidden, group.adjusted or hidden
+            )
+        for trait in ledger.traits:
+            table.add_row(ledger.subject, "(r of schools)", "", trait.unadjusted or "", trait.adjusted or "")
+        table.add_section()
+    return table
 
 
 def _schools_table(result: GrowthRun) -> Table:

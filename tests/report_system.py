@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from growth.school import Ledger, fairness_ledger
 from growth.spec import GrowthSpec
 
 CANARY = "CANARY7"
@@ -55,6 +56,8 @@ def made_run(
     )
     frames = {"students": students, "schools": schools, "levels": levels}
     frames |= {"counts": _counts(students), "cells": _cells(students)}
+    ledger = _ledger(students, spec)
+    frames |= {"fairness": ledger.groups, "neutrality": ledger.neutrality}
     return MadeRun(spec, frames, {"versions": {"growth": "0.1.0"}})
 
 
@@ -240,6 +243,34 @@ def _cells(students: pl.DataFrame) -> pl.DataFrame:
         pl.lit(3.1e-14).alias("max_relative_gap"),
         pl.lit(0.2).alias("seconds"),
     )
+
+
+def _ledger(students: pl.DataFrame, spec: GrowthSpec) -> Ledger:
+    """Return a ledger in which English learners lose ten points where nothing is adjusted."""
+    columns = [
+        name for name in (*spec.peers.flags, *spec.groups.flags.values()) if name not in students.columns
+    ]
+    rows = students.filter("highest").with_columns(
+        pl.col("expected_score").alias("prior"), *(pl.lit(None, pl.Boolean).alias(name) for name in columns)
+    )
+    lower = (pl.col("percentile") - 0.1 * pl.col("english_learner")).clip(0.001, 0.999)
+    plain = rows.select(lower.alias("percentile"), "sgp")
+    traits = ("prior", *spec.peers.flags) if spec.peers.composition == "two_step" else ()
+    effects = [
+        {
+            "year": year,
+            "subject": subject,
+            "trait": trait,
+            "effect": 0.2,
+            "effect_se": 0.1,
+            "status": "estimated",
+        }
+        for year, subject in rows.select("year", "subject").unique().rows()
+        for trait in traits
+    ]
+    schema = {"year": pl.Int32, "subject": pl.String, "trait": pl.String}
+    schema |= {"effect": pl.Float64, "effect_se": pl.Float64, "status": pl.String}
+    return fairness_ledger(rows, plain, pl.DataFrame(effects, schema=schema), spec)
 
 
 def _normal_cdf(z: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from report_system import CANARY, HOSTILE, MadeRun, made_run
 
 from growth.errors import GrowthError, StoreError
 from growth.report import render_report, report_input, write_report
-from growth.report.disclosure import SMALLEST_PUBLISHED, publishable
+from growth.report.disclosure import SMALLEST_PUBLISHED, publishable, publishable_ledger
 from growth.report.inputs import summarise_students
 from growth.report.results import page_results
 from growth.report.words import how_computed, limits
@@ -261,6 +261,34 @@ def test_hidden_counts_by_hand() -> None:
     assert shown.filter(pl.col("group") == "EL")["growth_percentile"].item() == 50.0
 
 
+def test_hidden_groups_of_the_system_by_hand() -> None:
+    """Flags: too few in it, or too few outside. Levels: 15 are hidden or blank, so the next follows."""
+    counts = {"all": [300], "foster": [19], "econ_disadvantaged": [281], "homeless": [20]}
+    counts |= {"race": [200, 60, 25, 12], "language": [150, 130]}
+    columns = [column for column, n in counts.items() for _ in n]
+    several = ("race", "language")
+    frame = pl.DataFrame(
+        {
+            "year": 2025,
+            "subject": "MATH",
+            "kind": ["all" if c == "all" else "race" if c in several else "flag" for c in columns],
+            "column": columns,
+            "level": [f"{i}" if c in several else None for c, n in counts.items() for i in range(len(n))],
+            "n": [size for n in counts.values() for size in n],
+            "adjusted": 50.0,
+        }
+    )
+    shown = publishable_ledger(frame, GrowthSpec.preset("core"))
+    assert shown["n"].to_list() == [300, None, None, 20, 200, 60, None, None, 150, 130]
+    assert (
+        shown["withheld"].to_list() == shown["n"].is_null().to_list() == shown["adjusted"].is_null().to_list()
+    )
+    fewer = frame.with_columns(pl.when(pl.col("n") == 130).then(pl.lit(120)).otherwise("n").alias("n"))
+    assert publishable_ledger(fewer, GrowthSpec.preset("core"))["n"][-2:].to_list() == [150, 120]
+    almost = frame.with_columns(pl.when(pl.col("n") == 130).then(pl.lit(135)).otherwise("n").alias("n"))
+    assert publishable_ledger(almost, GrowthSpec.preset("core"))["n"][-2:].to_list() == [150, None]
+
+
 def test_the_page_has_a_minimum_of_its_own(run: MadeRun) -> None:
     spec = run.spec.replace({"school.min_n": 1, "groups.min_n": 1})
     lenient = made_run(40, spec=spec)
@@ -342,6 +370,14 @@ def test_the_presets_have_pages() -> None:
     [
         ({"peers.flags": ()}, "not part of the comparison"),
         ({"peers.composition": "one_step"}, "make-up of the school"),
+        ({"peers.composition": "none"}, "attend the same school is not part of it"),
+        ({"peers.flags": ["foster"]}, "and their shares of foster care is taken out"),
+        (
+            {"peers.interactions": ["foster:prior"]},
+            "count together as well: foster care with the earlier score",
+        ),
+        ({"peers.missing": "exclude"}, "status is not known are counted out"),
+        ({"peers.missing": "indicator"}, "form groups of their own"),
         ({"cohorts.own_priors": 3}, "up to 3 of them"),
         ({"cohorts.progressions": {11: (8, 7)}}, "For grade 11 the earlier scores come from grades 8 and 7"),
         ({"cohorts.repeaters": "own_cohort"}, "repeat a grade are compared with one another"),
@@ -399,6 +435,35 @@ def test_pinned_groups_are_explained(run: MadeRun) -> None:
     assert "close to 50 by construction" in core
     none = " ".join(note.text for note in limits(run.spec.replace({"peers.flags": ()}), facts))
     assert "close to 50 by construction" not in none
+
+
+def test_the_ledger_is_on_the_page(run: MadeRun, page: Page) -> None:
+    fairness = run.polars("fairness").filter(pl.col("subject") == "MATH")
+    learners = fairness.row(by_predicate=pl.col("column") == "english_learner", named=True)
+    assert f"{learners['n']:,}" in page.prose
+    for name in ("adjusted", "unadjusted"):
+        mean, low, high = (learners[f"{name}{end}"] for end in ("", "_low", "_high"))
+        assert f"{mean:.1f} ({low:.1f} to {high:.1f})" in page.prose
+    prior = run.polars("neutrality").filter(pl.col("kind") == "prior", pl.col("subject") == "MATH")
+    assert f"{prior['r'].item():+.2f} ({prior['r_low'].item():+.2f} to".replace("-", "−") in page.prose
+    assert "English learner status *" in page.prose
+    assert "with economic disadvantage, disability, English learner status" in page.prose
+
+
+def test_composition_that_was_left_out_is_on_the_page(run: MadeRun, page: Page) -> None:
+    given = report_input(run)
+    few = given.neutrality.with_columns(
+        pl.col("composition").replace("two_step", "too_few_schools").alias("composition")
+    )
+    sentence = "the make-up of the schools could not be taken out of the results"
+    assert sentence not in page.prose
+    assert sentence in Page(render_report(replace(given, neutrality=few))).prose
+
+
+def test_without_peers_there_is_one_average() -> None:
+    page = Page(render_report(made_run(30, spec=GrowthSpec.preset("core").replace({"peers": {}}))))
+    assert "compared on earlier scores and nothing else" in page.prose
+    assert "Unadjusted" not in page.prose
 
 
 # --- the file --------------------------------------------------------------------------------------------

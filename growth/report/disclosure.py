@@ -12,7 +12,15 @@ import polars as pl
 
 from growth.spec import GrowthSpec
 
-__all__ = ["ALL", "LOWEST_RACE", "RACE", "SMALLEST_PUBLISHED", "least_published", "publishable"]
+__all__ = [
+    "ALL",
+    "LOWEST_RACE",
+    "RACE",
+    "SMALLEST_PUBLISHED",
+    "least_published",
+    "publishable",
+    "publishable_ledger",
+]
 
 SMALLEST_PUBLISHED = 10
 """Students. A page never shows a result for fewer, whatever the specification allows."""
@@ -24,6 +32,7 @@ LOWEST_RACE = "race:lowest"
 _KEYS = ["year", "subject", "group", "school_id"]
 _PLACE = ["year", "subject", "school_id"]
 _RESULTS = ["growth_percentile", "growth_percentile_low", "growth_percentile_high", "level"]
+_COUNTS = ("n", "schools")
 _COLUMNS = [*_KEYS, "group_detail", "n", *_RESULTS, "average_percentile", "reason"]
 
 
@@ -55,6 +64,46 @@ def publishable(schools: pl.DataFrame, levels: pl.DataFrame, spec: GrowthSpec) -
     rows = rows.with_columns(average).select(_COLUMNS).with_columns(pl.col("n").cast(pl.Int64))
     rows = _withhold_results(rows, spec)
     return _withhold_counts(rows, least_published(spec.groups.min_n)).sort(_KEYS)
+
+
+def publishable_ledger(fairness: pl.DataFrame, spec: GrowthSpec) -> pl.DataFrame:
+    """Return system-wide results of groups with those withheld that would tell of few students.
+
+    A group is withheld if it, or everybody else, has fewer students than the minimum. Where the levels of a
+    column that are not shown (blanks among them) would have fewer together, the smallest of the others are
+    withheld as well, since they follow from the total.
+
+    Parameters
+    ----------
+    fairness : polars.DataFrame
+        The frame of a run.
+    spec : GrowthSpec
+        Its minimum number of students in a group.
+
+    Returns
+    -------
+    polars.DataFrame
+        With a column `withheld`; where it is set, every number is null.
+    """
+    block = ["year", "subject"]
+    minimum = least_published(spec.groups.min_n)
+    total = pl.col("n").filter(pl.col("kind") == "all").first().over(block)
+    everyone = pl.col("kind") == "all"
+    small = (pl.col("n") < minimum) | (~everyone & (total - pl.col("n") < minimum))
+    rows = fairness.with_row_index("_at").with_columns(total.alias("_total"), small.alias("_small"))
+    rows = rows.sort("n", "_at")
+    column = [*block, "column"]
+    shown = pl.when(~pl.col("_small")).then("n").otherwise(0)
+    rest = pl.col("_total") - shown.sum().over(column)
+    hidden_so_far = rest + shown.cum_sum().over(column) - shown
+    partition = pl.col("level").is_not_null()
+    telling = partition & (rest > 0) & (hidden_so_far < minimum)
+    rows = rows.with_columns((pl.col("_small") | telling).alias("withheld")).sort("_at")
+    numbers = [name for name, dtype in fairness.schema.items() if dtype == pl.Float64 or name in _COUNTS]
+    kept = pl.col("withheld").not_()
+    return rows.drop("_at", "_total", "_small").with_columns(
+        pl.when(kept).then(pl.col(name)).alias(name) for name in numbers
+    )
 
 
 def _no_detail() -> pl.Expr:

@@ -34,7 +34,7 @@ class RunLike(Protocol):
         """Versions, digests and times of the run."""
 
     def polars(self, name: str) -> pl.DataFrame:
-        """Return one result frame: students, schools, levels, counts or cells."""
+        """Return one result frame: students, schools, levels, counts, cells, fairness or neutrality."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,6 @@ class StudentTotals:
     achievement: pl.DataFrame
     """year, subject, school_id, n, achievement: mean current score, standardised within year x subject x
     grade [SD units], over at least the published minimum of students."""
-    group_means: pl.DataFrame
-    """year, subject, group, mean_percentile [0-100] over all scored students of the group, system-wide."""
-    neutrality: pl.DataFrame
-    """year, subject, r_students, r_schools, schools: correlation of growth with the expected score
-    (standardised within grade), between students and between schools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +63,8 @@ class ReportInput:
     levels: pl.DataFrame
     counts: pl.DataFrame
     cells: pl.DataFrame
+    fairness: pl.DataFrame
+    neutrality: pl.DataFrame
     students: StudentTotals
     manifest: Mapping[str, Any]
 
@@ -91,6 +88,8 @@ def report_input(run: RunLike) -> ReportInput:
         levels=run.polars("levels"),
         counts=run.polars("counts"),
         cells=run.polars("cells"),
+        fairness=run.polars("fairness"),
+        neutrality=run.polars("neutrality"),
         students=summarise_students(run.polars("students"), run.spec),
         manifest=run.manifest,
     )
@@ -104,7 +103,7 @@ def summarise_students(students: pl.DataFrame, spec: GrowthSpec) -> StudentTotal
     students : polars.DataFrame
         The students frame of a run.
     spec : GrowthSpec
-        Its minimum numbers of students and its groups.
+        Its minimum numbers of students.
 
     Returns
     -------
@@ -120,19 +119,15 @@ def summarise_students(students: pl.DataFrame, spec: GrowthSpec) -> StudentTotal
         grades=tuple(scored["grade"].unique().sort().to_list()),
         names=_school_names(students),
         achievement=_achievement(counted, minimum),
-        group_means=_group_means(scored, spec),
-        neutrality=_neutrality(counted, minimum),
     )
 
 
 def _counted(scored: pl.DataFrame, spec: GrowthSpec) -> pl.DataFrame:
-    """Return the rows that enter school results, with score and expectation standardised within grade."""
+    """Return the rows that enter school results, with the score standardised within grade."""
     rows = scored.filter(pl.col("school_id").is_not_null())
     if spec.school.enrolled_only and "enrolled" in rows.columns:
         rows = rows.filter(pl.col("enrolled"))
-    return rows.with_columns(
-        _within_grade("score").alias("_achievement"), _within_grade("expected_score").alias("_expected")
-    )
+    return rows.with_columns(_within_grade("score").alias("_achievement"))
 
 
 def _within_grade(column: str) -> pl.Expr:
@@ -156,41 +151,3 @@ def _achievement(counted: pl.DataFrame, minimum: int) -> pl.DataFrame:
         pl.len().cast(pl.Int64).alias("n"), pl.col("_achievement").mean().alias("achievement")
     )
     return means.filter(pl.col("n") >= minimum).sort([*_BLOCK, "school_id"])
-
-
-def _neutrality(counted: pl.DataFrame, minimum: int) -> pl.DataFrame:
-    between_students = counted.group_by(_BLOCK).agg(pl.corr("percentile", "_expected").alias("r_students"))
-    schools = counted.group_by([*_BLOCK, "school_id"]).agg(
-        pl.len().alias("n"), pl.col("percentile").mean(), pl.col("_expected").mean()
-    )
-    between_schools = (
-        schools.filter(pl.col("n") >= minimum)
-        .group_by(_BLOCK)
-        .agg(
-            pl.corr("percentile", "_expected").alias("r_schools"),
-            pl.len().cast(pl.Int64).alias("schools"),
-        )
-    )
-    return between_students.join(between_schools, on=_BLOCK, how="left").sort(_BLOCK)
-
-
-def _group_means(scored: pl.DataFrame, spec: GrowthSpec) -> pl.DataFrame:
-    minimum = least_published(spec.groups.min_n)
-    parts = [_mean_of(scored.with_columns(pl.lit("All").alias("group")), minimum)]
-    for label, column in spec.groups.flags.items():
-        if column in scored.columns:
-            members = scored.filter(pl.col(column).cast(pl.Boolean))
-            parts.append(_mean_of(members.with_columns(pl.lit(label).alias("group")), minimum))
-    race = spec.groups.race
-    if race and race in scored.columns:
-        members = scored.filter(pl.col(race).is_not_null())
-        label_of = pl.concat_str(pl.lit("race:"), pl.col(race).cast(pl.String)).alias("group")
-        parts.append(_mean_of(members.with_columns(label_of), minimum))
-    return pl.concat(parts)
-
-
-def _mean_of(rows: pl.DataFrame, minimum: int) -> pl.DataFrame:
-    means = rows.group_by([*_BLOCK, "group"]).agg(
-        pl.len().alias("n"), (100 * pl.col("percentile").mean()).alias("mean_percentile")
-    )
-    return means.filter(pl.col("n") >= minimum).drop("n").sort([*_BLOCK, "group"])

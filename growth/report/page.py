@@ -33,7 +33,15 @@ from growth.report.labels import (
     subject_name,
 )
 from growth.report.results import Results, WaterfallLine, page_results
-from growth.report.words import about_levels, example_sentence, how_computed, how_to_read, lead, limits
+from growth.report.words import (
+    about_fairness,
+    about_levels,
+    example_sentence,
+    how_computed,
+    how_to_read,
+    lead,
+    limits,
+)
 from growth.spec import GrowthSpec
 
 __all__ = ["render_report", "write_report"]
@@ -108,7 +116,8 @@ def render_report(run: RunLike | ReportInput) -> str:
         fits=results.fits,
         waterfall=results.waterfall,
         step_words=step_words,
-        group_means=_group_table(results),
+        fairness=results.fairness,
+        about_fairness=about_fairness(given.spec),
         example=_example(results),
         lead=lead(results.facts),
         how_to_read=how_to_read(given.spec),
@@ -226,18 +235,6 @@ def _example(results: Results) -> dict[str, Any] | None:
         "at": round(row["growth_percentile"], 1),
         "standing": standing,
     }
-
-
-def _group_table(results: Results) -> list[dict[str, Any]]:
-    """Return one line per group with its system-wide mean percentile in each subject."""
-    means = results.group_means
-    lines = []
-    for group in means["group"].unique(maintain_order=True).to_list():
-        own = means.filter(pl.col("group") == group)
-        values = dict(own.select("subject", "mean_percentile").iter_rows())
-        shown = [values.get(block.subject) for block in results.facts.blocks]
-        lines.append({"group": group_name(group), "means": shown})
-    return lines
 
 
 def _frozen(manifest: Mapping[str, Any]) -> bool:

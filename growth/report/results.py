@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from growth.report.disclosure import ALL, LOWEST_RACE, RACE, least_published, publishable
+from growth.report.fairness import FairnessFacts, fairness_facts
 from growth.report.inputs import ReportInput
 from growth.report.labels import column_words, reason_words, subject_name
 from growth.spec import GrowthSpec
@@ -46,7 +47,9 @@ class BlockFacts:
     median_width: float
     """Median width of the bands [percentile points]."""
     r_students: float | None
+    """Correlation of students' percentiles with their most recent score in the subject."""
     r_schools: float | None
+    """Correlation of school results with the mean of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +120,7 @@ class Results:
     """Publishable school results (see `disclosure.publishable`), with school_name and achievement."""
     waterfall: tuple[WaterfallLine, ...]
     fits: FitFacts
-    group_means: pl.DataFrame
-    """Latest year: subject, group, mean_percentile."""
+    fairness: FairnessFacts
 
 
 def page_results(given: ReportInput) -> Results:
@@ -135,16 +137,12 @@ def page_results(given: ReportInput) -> Results:
         Nothing in it rests on fewer students than may be published.
     """
     rows = _with_school(publishable(given.schools, given.levels, given.spec), given)
-    latest = rows["year"].max()
-    means = given.students.group_means
     return Results(
         facts=_facts(rows, given),
         rows=rows,
         waterfall=_waterfall(given.counts, least_published(given.spec.school.min_n)),
         fits=_fits(given.cells, given.spec, least_published(given.spec.school.min_n)),
-        group_means=means.filter(pl.col("year") == latest).drop("year")
-        if rows.height
-        else means.drop("year"),
+        fairness=fairness_facts(given.fairness, given.neutrality, given.spec),
     )
 
 
@@ -181,7 +179,7 @@ def _facts(rows: pl.DataFrame, given: ReportInput) -> PageFacts:
         schools=everyone["school_id"].n_unique(),
         schools_reported=everyone.filter(pl.col("reason").is_null())["school_id"].n_unique(),
         blocks=tuple(
-            _block(subject, latest.filter(pl.col("subject") == subject), given.students.neutrality)
+            _block(subject, latest.filter(pl.col("subject") == subject), given.neutrality)
             for subject in latest["subject"].unique().sort().to_list()
         ),
     )
@@ -190,7 +188,8 @@ def _facts(rows: pl.DataFrame, given: ReportInput) -> PageFacts:
 def _block(subject: str, rows: pl.DataFrame, neutrality: pl.DataFrame) -> BlockFacts:
     shown = rows.filter(pl.col("growth_percentile_low").is_not_null())
     low, high = shown["growth_percentile_low"], shown["growth_percentile_high"]
-    r = neutrality.filter((pl.col("subject") == subject) & (pl.col("year") == rows["year"][0]))
+    of_block = (pl.col("subject") == subject) & (pl.col("year") == rows["year"][0])
+    r = neutrality.filter(of_block & (pl.col("kind") == "prior"))
     width = (high - low).median()
     return BlockFacts(
         subject=subject,
@@ -201,7 +200,7 @@ def _block(subject: str, rows: pl.DataFrame, neutrality: pl.DataFrame) -> BlockF
         below=int((high < 50).sum()),
         median_width=float(width) if isinstance(width, int | float) else 0.0,
         r_students=_number(r, "r_students"),
-        r_schools=_number(r, "r_schools"),
+        r_schools=_number(r, "r"),
     )
 
 

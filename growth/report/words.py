@@ -13,7 +13,16 @@ from growth.report.labels import column_words, in_sentence, listed
 from growth.report.results import BlockFacts, PageFacts
 from growth.spec import GrowthSpec
 
-__all__ = ["Note", "about_levels", "example_sentence", "how_computed", "how_to_read", "lead", "limits"]
+__all__ = [
+    "Note",
+    "about_fairness",
+    "about_levels",
+    "example_sentence",
+    "how_computed",
+    "how_to_read",
+    "lead",
+    "limits",
+]
 
 _GROWTH_PERCENTILE = """
     A rank among schools, from 0 to 100. At 63, the students of a school grew more, compared with similar
@@ -156,12 +165,45 @@ def _peers(spec: GrowthSpec) -> str:
     parts = [f"Students are similar when they have {'; '.join(similar)}."]
     if not traits:
         parts.append("Characteristics such as poverty or disability are not part of the comparison.")
-    if spec.peers.composition == "one_step":
-        parts.append("The make-up of the school, as averages over its students, is part of it as well.")
+    parts += _details(spec)
     for grade, priors in sorted(cohorts.progressions.items()):
         grades = "grade" if len(priors) == 1 else "grades"
         parts.append(f"For grade {grade} the earlier scores come from {grades} {listed(map(str, priors))}.")
     return " ".join(parts)
+
+
+def _details(spec: GrowthSpec) -> list[str]:
+    """Return what else the peer definition says, one sentence per choice."""
+    peers = spec.peers
+    parts = []
+    if peers.interactions:
+        pairs = (" with ".join(_term_words(name) for name in term.split(":")) for term in peers.interactions)
+        parts.append(f"These count together as well: {listed(pairs)}.")
+    if _traits(spec) and peers.missing == "exclude":
+        parts.append("Students whose status is not known are counted out.")
+    if _traits(spec) and peers.missing == "indicator":
+        parts.append("Students whose status is not known form groups of their own.")
+    if peers.composition == "one_step":
+        parts.append("The make-up of the school, as averages over its students, is part of it as well.")
+    elif peers.composition == "two_step":
+        shares = (
+            f" and their shares of {listed(column_words(flag) for flag in peers.flags)}"
+            if peers.flags
+            else ""
+        )
+        parts.append(
+            f"What goes with the average earlier score of a school's students{shares} is taken out of the "
+            "scores first, in two steps (Ehlert, Koedel, Parsons & Podgursky 2016): differences between "
+            "students of the same school give the slopes, differences between schools what goes with these "
+            "averages."
+        )
+    else:
+        parts.append("What kind of students attend the same school is not part of it.")
+    return parts
+
+
+def _term_words(name: str) -> str:
+    return "the earlier score" if name == "prior" else column_words(name)
 
 
 def _cohorts(spec: GrowthSpec) -> str:
@@ -315,6 +357,34 @@ def _minimum(spec: GrowthSpec) -> str:
     )
 
 
+def about_fairness(spec: GrowthSpec) -> list[Note]:
+    """Return how the two tables of the fairness ledger are read."""
+    traits = _traits(spec)
+    peers = listed([*traits, *(["the make-up of the school"] if spec.peers.composition != "none" else [])])
+    between = (
+        f"Unadjusted results compare students with the same earlier scores and nothing else; adjusted "
+        f"results, those of this page, with {peers} as well. Groups in the model, marked *, average "
+        "close to 50 by construction once adjusted: read the unadjusted number to see how they fare."
+        if peers
+        else "Students are compared on earlier scores and nothing else: groups differ as their growth does."
+    )
+    intake = _flow(
+        """A correlation near zero means that results do not go with the students a school gets. Each school
+        counts once; intervals are by Fisher's z. The correlation between students is near zero for everything
+        in the model by construction, and no evidence that schools are treated alike."""
+    )
+    price = (
+        " "
+        + _flow(
+            """The make-up of schools is in the model, so schools are compared with schools like them: whether
+            schools of one kind are more effective than those of another cannot be seen here."""
+        )
+        if spec.peers.composition != "none"
+        else ""
+    )
+    return [Note("Groups of students", between), Note("Schools and their intake", intake + price)]
+
+
 def _rank_uncertainty(facts: PageFacts) -> str:
     blocks = [_block_uncertainty(block) for block in facts.blocks if block.reported]
     first = "Most schools cannot be told from their neighbors in the list."
@@ -347,7 +417,7 @@ def _pinned(spec: GrowthSpec) -> str:
 
 def _neutrality(spec: GrowthSpec, facts: PageFacts) -> str:
     found = [
-        f"{block.label}: correlation of growth with the expected score {block.r_students:+.2f} between "
+        f"{block.label}: correlation of growth with the earlier score {block.r_students:+.2f} between "
         f"students, {block.r_schools:+.2f} between schools."
         for block in facts.blocks
         if block.r_students is not None and block.r_schools is not None
