@@ -112,7 +112,7 @@ def _trait_line(row: Mapping[str, Any]) -> TraitLine:
         trait="average earlier score" if row["kind"] == _PRIOR else f"share: {_name(row)}",
         unadjusted=_interval(row, "r_unadjusted", "+.2f"),
         adjusted=_interval(row, "r", "+.2f"),
-        students=None if row["r_students"] is None else f"{row['r_students']:+.2f}".replace("-", "−"),
+        students=None if row["r_students"] is None else _number(row["r_students"], "+.2f"),
     )
 
 
@@ -130,10 +130,15 @@ def _mean(row: Mapping[str, Any], name: str) -> str | None:
 def _interval(row: Mapping[str, Any], name: str, form: str) -> str | None:
     if row[name] is None:
         return None
-    at = format(row[name], form)
-    if row[f"{name}_low"] is not None:
-        at += f" ({format(row[f'{name}_low'], form)} to {format(row[f'{name}_high'], form)})"
-    return at.replace("-", "−")
+    at, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    interval = "" if low is None else f" ({_number(low, form)} to {_number(high, form)})"
+    return _number(at, form) + interval
+
+
+def _number(value: float, form: str) -> str:
+    """Return a number with a true minus sign, and none before zero."""
+    text = format(value, form)
+    return (text if float(text) else format(0.0, form)).replace("-", "−")
 
 
 def _left_out(traits: pl.DataFrame) -> str:
