@@ -14,7 +14,8 @@ PROBE = 5
 """Neighbouring taus on which a process method is tried before all of them are run."""
 PATIENCE = 5.0
 """A process method may take this many times the budget: few taus say little about its time for all."""
-REPEATS = 7
+LEAST, MOST = 3, 7
+"""Repeats of a process method: at least (if one fits into the budget), at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +63,7 @@ def whole_process(solve: Callable[[FloatArray], FloatArray], taus: FloatArray, b
         return _scaled(solve, taus, probe)
     cpus: list[float] = []
     walls: list[float] = []
-    while len(cpus) < REPEATS and (not cpus or sum(cpus) + cpus[-1] < budget):
+    while again(cpus, budget):
         cpu, wall = time.process_time(), time.perf_counter()
         coef = solve(taus)
         cpus.append(time.process_time() - cpu)
@@ -70,6 +71,15 @@ def whole_process(solve: Callable[[FloatArray], FloatArray], taus: FloatArray, b
     return Run(
         np.arange(taus.size), coef, float(np.median(cpus)), float(np.median(walls)), (min(cpus), max(cpus))
     )
+
+
+def again(times: list[float], budget: float) -> bool:
+    """Whether a process method is repeated after it took these times."""
+    if not times:
+        return True
+    if len(times) < LEAST and times[0] <= budget:
+        return True
+    return len(times) < MOST and sum(times) + times[0] <= budget
 
 
 def spread_out(m: int) -> IntArray:

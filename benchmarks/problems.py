@@ -67,10 +67,28 @@ class Cohort:
         ends = np.cumsum([1, *(basis.n_columns for basis in self.bases)]).tolist()
         return [slice(start, stop) for start, stop in pairwise(ends)]
 
-    def perturbed(self, lam: float, rng: np.random.Generator) -> FloatArray:
-        """Return the design with measurement error of variance lam * csem^2 added to the priors (SIMEX)."""
-        noise = np.sqrt(lam) * csem(self.priors) * rng.standard_normal(self.priors.shape)
-        return spline_design(_scores(self.priors + noise, self.integer), self.bases, self.flags)
+    def simex(self, lam: float, replicates: int, rng: np.random.Generator) -> Simex:
+        """Add measurement error of variance lam csem^2 to the priors, replicate by replicate.
+
+        As SIMEX does: what comes out is neither rounded nor clipped, and knots are placed on all replicates.
+        """
+        noise = rng.standard_normal((replicates, *self.priors.shape))
+        priors = self.priors + np.sqrt(lam) * csem(self.priors) * noise
+        bases = tuple(SplineBasis.from_scores(priors[:, :, j].ravel()) for j in range(priors.shape[2]))
+        return Simex(priors, bases, self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Simex:
+    """Replicates of a cohort whose priors hold more measurement error."""
+
+    priors: FloatArray  # (replicates, n, k) [scale-score points]
+    bases: tuple[SplineBasis, ...]
+    cohort: Cohort
+
+    def design(self, replicate: int) -> FloatArray:
+        """Design of one replicate, shape (n, p)."""
+        return spline_design(self.priors[replicate], self.bases, self.cohort.flags)
 
 
 def csem(score: FloatArray) -> FloatArray:

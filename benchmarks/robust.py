@@ -1,8 +1,10 @@
 """Robust before fast: random problems of every awkward kind, all certified, none stalling.
 
 A problem is a size (n, p), a kind of design, a kind of response and a kind of weights, drawn with a seed of
-its own: `Case(n, p, number)` can be drawn again at any time. Run ``python -m benchmarks.robust [--quick]``.
-The exit code is 1 if a fit fails, a fit stalls, or 1 % of the quantiles or more needed the fallback.
+its own: `Case(n, p, number)` can be drawn again at any time. Each is fitted, then refitted warm to other
+data: another measurement-error replicate, a bootstrap sample, or another response. Run
+``python -m benchmarks.robust [--quick]``. The exit code is 1 if a fit or refit fails or stalls, if a refit
+and a fit from scratch disagree, or if 1 % of the quantiles or more needed the fallback.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +29,13 @@ from growth.quantile import fit_quantiles
 
 STALL = 5.0
 """Times the median of its size from which a problem counts as stalled."""
-MOMENT = 0.02
-"""CPU seconds below which the clock and the machine's other work decide, not the problem."""
 FALLBACKS = 0.01
 """Share of quantiles that must not need the fallback."""
+AGREE = 1e-9
+"""Relative difference of objectives that rounding and two certified gaps can explain."""
+ROUNDING = 1e-12
+"""The same for perfect fits, relative to the sum of the responses."""
+LAMBDAS = (0.5, 1.0, 1.5, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +50,10 @@ QUICK = Plan(((30, 2), (30, 8), (300, 8), (300, 15), (3_000, 8), (3_000, 22)), 1
 FULL = Plan(
     tuple(
         (n, p)
-        for n, p in product((30, 100, 300, 1_000, 3_000, 10_000, 30_000), (2, 8, 15, 22, 30))
+        for n, p in product((30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000), (1, 2, 8, 15, 22, 30, 60))
         if 3 * p <= n
     ),
-    36,
+    24,
 )
 
 
@@ -61,8 +67,10 @@ class Case:
 
     @property
     def design_kind(self) -> str:
-        """Kinds take turns; splines need at least one prior."""
-        kinds = list(DESIGNS) if self.p >= 8 else [kind for kind in DESIGNS if "spline" not in kind]
+        """Kinds take turns; splines need at least one prior, dependence two columns."""
+        kinds = [
+            kind for kind in DESIGNS if self.p >= (8 if "spline" in kind else 2 if "depend" in kind else 1)
+        ]
         return kinds[self.number % len(kinds)]
 
     @property
@@ -80,6 +88,9 @@ class Drawn:
     weights: FloatArray | None
     blocks: list[slice]
     kind: str
+    refit: tuple[FloatArray, FloatArray, FloatArray | None]
+    """Design, response and weights to refit to."""
+    refit_kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +100,19 @@ class Outcome:
     case: Case
     kind: str
     seconds: float = float("nan")
+    refit_seconds: float = float("nan")
     gap: float = float("nan")
+    """Of fit and refit, the larger."""
     fallbacks: int = 0
+    """Quantiles of fit and refit."""
+    from_scratch: bool = False
+    """Whether the refit did not start from the fit."""
     error: str = ""
+
+    @property
+    def slower(self) -> float:
+        """CPU seconds of the fit or of the refit, whichever took longer."""
+        return max(self.seconds, self.refit_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +135,13 @@ class Result:
     @property
     def fallback_share(self) -> float:
         """Share of quantiles that needed the plain simplex on all rows."""
-        return sum(outcome.fallbacks for outcome in self.outcomes) / (TAUS.size * len(self.outcomes))
+        return sum(outcome.fallbacks for outcome in self.outcomes) / (2 * TAUS.size * len(self.outcomes))
+
+    @property
+    def refit_share(self) -> float:
+        """Median share of the fit's time that a warm refit took."""
+        warm = [o.refit_seconds / o.seconds for o in self.outcomes if not o.error and not o.from_scratch]
+        return median(warm or [float("nan")])
 
     @property
     def passed(self) -> bool:
@@ -128,6 +155,8 @@ class Result:
             "failures": [_describe(outcome) + ": " + outcome.error for outcome in self.failures],
             "stalls": [_describe(outcome) for outcome in self.stalls],
             "fallback_share": self.fallback_share,
+            "from_scratch": sum(o.from_scratch for o in self.outcomes),
+            "refit_share": self.refit_share,
             "largest_gap": max((o.gap for o in self.outcomes if not o.error), default=float("nan")),
             "passed": self.passed,
         }
@@ -153,14 +182,25 @@ def run(plan: Plan, progress: Callable[[Outcome], None] = lambda outcome: None) 
 def draw_case(case: Case) -> Drawn:
     """Draw the data of a case."""
     rng = case.rng
-    name = case.design_kind
-    design, blocks = DESIGNS[name](rng, case.n, case.p)
+    n = case.n
+    columns = DESIGNS[case.design_kind](rng, n, case.p)
+    design, blocks = columns.design, columns.blocks
     response_kind, response = _response(rng, design)
-    weight_kind, weights = _weights(rng, case.n)
-    if name == "duplicated rows":
-        rows = rng.integers(0, max(1, case.n // 4), case.n)
+    weight_kind, weights = _weights(rng, n)
+    if case.design_kind == "duplicated rows":
+        rows = rng.integers(0, max(1, n // 4), n)
         design, response = design[rows], response[rows]
-    return Drawn(design, response, weights, blocks, f"{name}, {response_kind}, {weight_kind}")
+    again: tuple[FloatArray, FloatArray, FloatArray | None]
+    if columns.replicate is not None:
+        again_kind, again = "another replicate", (columns.replicate, response, weights)
+    elif rng.integers(2):
+        counts = rng.multinomial(n, np.full(n, 1.0 / n)).astype(np.float64)
+        again_kind, again = "bootstrap", (design, response, counts if weights is None else counts * weights)
+    else:
+        other_kind, other = _response(rng, design)
+        again_kind, again = f"to {other_kind}", (design, other, weights)
+    kind = f"{case.design_kind}, {response_kind}, {weight_kind}"
+    return Drawn(design, response, weights, blocks, kind, again, again_kind)
 
 
 def report(result: Result) -> str:
@@ -169,7 +209,7 @@ def report(result: Result) -> str:
     for n, p in result.medians:
         some = [o for o in result.outcomes if (o.case.n, o.case.p) == (n, p)]
         good = [o for o in some if not o.error]
-        slowest = max((o.seconds for o in good), default=float("nan"))
+        slowest = max((o.slower for o in good), default=float("nan"))
         body.append(
             [
                 f"{n:,}",
@@ -181,6 +221,7 @@ def report(result: Result) -> str:
                 f"{1e3 * result.medians[n, p]:.3g}",
                 f"{1e3 * slowest:.3g}",
                 f"{slowest / result.medians[n, p]:.1f}",
+                f"{median([o.refit_seconds / o.seconds for o in good] or [float('nan')]):.2f}",
             ]
         )
     header = [
@@ -189,89 +230,106 @@ def report(result: Result) -> str:
         "problems",
         "certified",
         "largest gap",
-        "fallbacks (of 100 taus each)",
+        "fallbacks (of 200 taus each)",
         "median ms",
         "slowest ms",
         "slowest / median",
+        "refit / fit",
     ]
+    scratch = sum(o.from_scratch for o in result.outcomes)
     lines = [
-        f"{len(result.outcomes):,} problems of 100 quantiles: {len(result.failures)} not certified, "
-        f"{len(result.stalls)} stalled (over {STALL:g} x the median of their size), "
-        f"{result.fallback_share:.3%} fallbacks. {'Passed' if result.passed else 'FAILED'}.",
+        f"{len(result.outcomes):,} problems of 100 quantiles, fitted and refitted: "
+        f"{len(result.failures)} not certified, {len(result.stalls)} stalled (over {STALL:g} x the "
+        f"median fit of their size), "
+        f"{result.fallback_share:.3%} fallbacks, {scratch} refits from scratch. "
+        f"{'Passed' if result.passed else 'FAILED'}.",
         markdown(header, body),
     ]
     lines += [f"Not certified: {_describe(o)}: {o.error}" for o in result.failures]
-    lines += [f"Stalled: {_describe(o)}: {1e3 * o.seconds:.0f} ms" for o in result.stalls]
+    lines += [f"Stalled: {_describe(o)}: {_times(o)}" for o in result.stalls]
     return "\n\n".join(lines)
 
 
-# --- designs: (rng, n, p) -> (design, column blocks) ----------------------------------------------------
+# --- designs --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """A design."""
+
+    design: FloatArray
+    blocks: list[slice] = field(default_factory=list)
+    replicate: FloatArray | None = None
+    """The same with other measurement error."""
 
 
 def _columns(rng: np.random.Generator, n: int, p: int) -> FloatArray:
     return np.column_stack([np.ones(n), rng.standard_normal((n, p - 1))])
 
 
-def _gaussian(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
-    return _columns(rng, n, p), []
+def _gaussian(rng: np.random.Generator, n: int, p: int) -> Columns:
+    return Columns(_columns(rng, n, p))
 
 
-def _integers(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
-    return np.rint(2 * _columns(rng, n, p)) / 2, []
+def _integers(rng: np.random.Generator, n: int, p: int) -> Columns:
+    return Columns(np.rint(2 * _columns(rng, n, p)) / 2)
 
 
-def _flags(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
-    return np.column_stack([np.ones(n), rng.random((n, p - 1)) < rng.uniform(0.02, 0.6, p - 1)]) * 1.0, []
-
-
-def _badly_scaled(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
-    return _columns(rng, n, p) * 10.0 ** rng.uniform(-6, 6, p), []
-
-
-def _dependent(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
-    design = _columns(rng, n, p)
-    design[:, -1] = design[:, : p - 1] @ rng.integers(-2, 3, p - 1)
-    return design, []
-
-
-def _nearly_dependent(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
-    design = _columns(rng, n, p)
-    design[:, -1] = design[:, 0] + 10.0 ** rng.uniform(-6, -2) * design[:, -1]
-    return design, []
-
-
-def _heavy_tails(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
-    return _columns(rng, n, p) ** 3, []
-
-
-def _splines(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
-    return _spline_design(rng, n, p, integer=True)
-
-
-def _smooth_splines(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
-    return _spline_design(rng, n, p, integer=False)
-
-
-def _spline_flags(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
-    return _spline_design(rng, n, p, integer=True, flags=min(8, p - 8) or 1)
-
-
-def _simex_splines(rng: np.random.Generator, n: int, p: int) -> tuple[FloatArray, list[slice]]:
-    return _spline_design(
-        rng, n, p, integer=bool(rng.integers(2)), lam=float(rng.choice([0.5, 1.0, 1.5, 2.0]))
+def _flags(rng: np.random.Generator, n: int, p: int) -> Columns:
+    return Columns(
+        np.column_stack([np.ones(n), rng.random((n, p - 1)) < rng.uniform(0.02, 0.6, p - 1)]) * 1.0
     )
 
 
-def _spline_design(
-    rng: np.random.Generator, n: int, p: int, *, integer: bool, flags: int = 0, lam: float = 0.0
-) -> tuple[FloatArray, list[slice]]:
-    """Build about p columns: as many priors as fit, flags, measurement error of `lam` times its variance."""
-    priors = max(1, (p - 1 - flags) // 7)
-    cohort = draw(Problem(n, priors, flags, integer, int(rng.integers(2**31))))
-    return (cohort.perturbed(lam, rng) if lam else cohort.design), cohort.blocks
+def _badly_scaled(rng: np.random.Generator, n: int, p: int) -> Columns:
+    return Columns(_columns(rng, n, p) * 10.0 ** rng.uniform(-6, 6, p))
 
 
-DESIGNS: dict[str, Callable[[np.random.Generator, int, int], tuple[FloatArray, list[slice]]]] = {
+def _dependent(rng: np.random.Generator, n: int, p: int) -> Columns:
+    design = _columns(rng, n, p)
+    design[:, -1] = design[:, : p - 1] @ rng.integers(-2, 3, p - 1)
+    return Columns(design)
+
+
+def _nearly_dependent(rng: np.random.Generator, n: int, p: int) -> Columns:
+    design = _columns(rng, n, p)
+    design[:, -1] = design[:, 0] + 10.0 ** rng.uniform(-6, -2) * design[:, -1]
+    return Columns(design)
+
+
+def _heavy_tails(rng: np.random.Generator, n: int, p: int) -> Columns:
+    return Columns(_columns(rng, n, p) ** 3)
+
+
+def _splines(rng: np.random.Generator, n: int, p: int) -> Columns:
+    return _spline_design(rng, n, p, integer=True)
+
+
+def _smooth_splines(rng: np.random.Generator, n: int, p: int) -> Columns:
+    return _spline_design(rng, n, p, integer=False)
+
+
+def _spline_flags(rng: np.random.Generator, n: int, p: int) -> Columns:
+    return _spline_design(rng, n, p, integer=True, flags=min(8, p - 8) or 1)
+
+
+def _spline_design(rng: np.random.Generator, n: int, p: int, *, integer: bool, flags: int = 0) -> Columns:
+    """Build about p columns: as many priors as fit, and flags."""
+    cohort = draw(Problem(n, max(1, (p - 1 - flags) // 7), flags, integer, int(rng.integers(2**31))))
+    return Columns(cohort.design, cohort.blocks)
+
+
+def _simex_splines(rng: np.random.Generator, n: int, p: int) -> Columns:
+    """Build two replicates with measurement error, on knots of their own or those of the observed scores."""
+    flags = int(rng.choice([0, min(8, p - 8)]))
+    cohort = draw(Problem(n, (p - 1 - flags) // 7, flags, bool(rng.integers(2)), int(rng.integers(2**31))))
+    simex = cohort.simex(float(rng.choice(LAMBDAS)), 2, rng)
+    if rng.integers(2):
+        simex = replace(simex, bases=cohort.bases)  # scores beyond the boundaries are extrapolated
+    return Columns(simex.design(0), cohort.blocks, simex.design(1))
+
+
+DESIGNS: dict[str, Callable[[np.random.Generator, int, int], Columns]] = {
     "gaussian": _gaussian,
     "integers": _integers,
     "flags": _flags,
@@ -291,7 +349,7 @@ def _response(rng: np.random.Generator, design: FloatArray) -> tuple[str, FloatA
     """Add errors of some kind to a linear signal, then round or censor."""
     n, p = design.shape
     signal = design @ (rng.standard_normal(p) / np.maximum(np.abs(design).max(axis=0), 1e-300))
-    errors: dict[str, Callable[[], FloatArray]] = {
+    errors: dict[str, Callable[[], Any]] = {
         "normal": lambda: rng.standard_normal(n),
         "t3": lambda: rng.standard_t(3, n),
         "spread": lambda: (0.5 + np.abs(signal)) * rng.standard_normal(n),
@@ -310,11 +368,17 @@ def _response(rng: np.random.Generator, design: FloatArray) -> tuple[str, FloatA
 
 
 def _weights(rng: np.random.Generator, n: int) -> tuple[str, FloatArray | None]:
-    kind = str(rng.choice(["no weights", "counts", "real weights"], p=[0.6, 0.2, 0.2]))
-    if kind == "no weights":
-        return kind, None
-    weights: FloatArray = rng.exponential(1.0, n) if kind == "real weights" else rng.integers(0, 4, n) * 1.0
-    weights[0] = 1.0
+    """Draw weights; counts and uneven weights hold zeros."""
+    kinds: dict[str, Callable[[], Any]] = {
+        "no weights": lambda: None,
+        "counts": lambda: rng.integers(0, 4, n) * 1.0,
+        "real weights": lambda: rng.exponential(1.0, n),
+        "uneven weights": lambda: rng.lognormal(0.0, 2.0, n) * (rng.random(n) < 0.8),
+    }
+    kind = str(rng.choice(list(kinds), p=[0.5, 0.2, 0.2, 0.1]))
+    weights: FloatArray | None = kinds[kind]()
+    if weights is not None:
+        weights[0] = 1.0
     return kind, weights
 
 
@@ -323,19 +387,39 @@ def _weights(rng: np.random.Generator, n: int) -> tuple[str, FloatArray | None]:
 
 def _attempt(case: Case) -> Outcome:
     drawn = draw_case(case)
-    start = time.process_time()
+    design, response, weights = drawn.refit
+    kind, stage = drawn.kind, "fit"
     try:
+        start = time.process_time()
         process = fit_quantiles(drawn.design, drawn.response, TAUS, drawn.weights, blocks=drawn.blocks)
+        taken = time.process_time() - start
+        stage = f"refit ({drawn.refit_kind})"
+        start = time.process_time()
+        refit = process.refit(design, response, weights)
+        refit_taken = time.process_time() - start
+        stage += " from scratch"
+        again = fit_quantiles(design, response, TAUS, weights, blocks=drawn.blocks)
     except (GrowthError, ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
-        return Outcome(case, drawn.kind, error=f"{type(error).__name__}: {str(error)[:160]}")
-    seconds = time.process_time() - start
-    fallbacks = sum(status != "certified" for status in process.status)
-    return Outcome(case, drawn.kind, seconds, float(process.relative_gap.max()), fallbacks)
+        return Outcome(case, kind, error=f"{stage}: {type(error).__name__}: {str(error)[:160]}")
+    size = float(np.abs(response if weights is None else weights * response).sum())
+    apart = np.abs(again.objective - refit.objective) > AGREE * again.objective + ROUNDING * size
+    return Outcome(
+        case,
+        f"{kind}, {drawn.refit_kind}",
+        taken,
+        refit_taken,
+        float(max(process.relative_gap.max(), refit.relative_gap.max())),
+        sum(status != "certified" for status in (*process.status, *refit.status)),
+        not refit.warm,
+        f"{apart.sum()} quantiles of the refit differ from those of a fit from scratch"
+        if apart.any()
+        else "",
+    )
 
 
 def _stalled(outcome: Outcome, medians: dict[tuple[int, int], float]) -> bool:
     usual = medians[outcome.case.n, outcome.case.p]
-    return not outcome.error and outcome.seconds > max(MOMENT, STALL * usual)
+    return not outcome.error and outcome.slower > STALL * usual
 
 
 def _second_chance(outcome: Outcome, medians: dict[tuple[int, int], float]) -> Outcome:
@@ -343,13 +427,17 @@ def _second_chance(outcome: Outcome, medians: dict[tuple[int, int], float]) -> O
     for _ in range(3):
         if not _stalled(outcome, medians):
             return outcome
-        outcome = min(outcome, _attempt(outcome.case), key=lambda o: o.seconds)
+        outcome = min(outcome, _attempt(outcome.case), key=lambda o: o.slower)
     return outcome
 
 
 def _describe(outcome: Outcome) -> str:
     case = outcome.case
     return f"Case({case.n}, {case.p}, {case.number}) [{outcome.kind}]"
+
+
+def _times(outcome: Outcome) -> str:
+    return f"fit {1e3 * outcome.seconds:.0f} ms, refit {1e3 * outcome.refit_seconds:.0f} ms"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

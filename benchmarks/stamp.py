@@ -23,7 +23,7 @@ def stamp() -> dict[str, str]:
         "python": f"{platform.python_version()}, numpy {version('numpy')}, numba {version('numba')}",
         "r": r_versions()[0],
         "commit": _git("rev-parse", "--short", "HEAD")
-        + (" + changes" if _git("status", "-s", "growth") else ""),
+        + (" + changes" if _git("status", "-s", ":/growth", ":/benchmarks") else ""),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
 

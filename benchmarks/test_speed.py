@@ -40,6 +40,15 @@ def test_fit(benchmark: BenchmarkFixture, cohort: Cohort) -> None:
     )
 
 
+@pytest.mark.benchmark(group="refit")
+def test_refit(benchmark: BenchmarkFixture, cohort: Cohort) -> None:
+    simex = cohort.simex(1.0, 2, np.random.default_rng(1))
+    process = fit_quantiles(simex.design(0), cohort.score, blocks=cohort.blocks)
+    again = benchmark(process.refit, simex.design(1), cohort.score)
+    assert again.warm
+    assert again.relative_gap.max() <= 1e-9
+
+
 @pytest.mark.benchmark(group="floor")
 def test_floor(benchmark: BenchmarkFixture, cohort: Cohort) -> None:
     design = cohort.design

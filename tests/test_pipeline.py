@@ -28,7 +28,7 @@ GAP = 1e-9
 CENTRE = 0.5
 """Mean student percentile of a subject, in points around 50: cells of about 360 students with mid-p ties."""
 LEAST_RECOVERY = {"none": 0.75, "two_step": 0.65}
-"""Rank correlation with true effects of 40 schools; a reliability of .8 makes .9 in expectation, less what
+"""Rank correlation with true effects of 40 schools: a reliability of .8 makes .9 in expectation, less what
 goes with composition: six school means in 40 schools leave sqrt(1 - 6/40) of it by chance alone."""
 
 FRONT = ["student_id", "year", "subject", "grade", "school_id", "score", "status", "cohort", "n_priors"]

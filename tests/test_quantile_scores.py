@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import cast
+from typing import Any, cast
 
 import naive
 import numpy as np
@@ -12,10 +12,24 @@ import pytest
 
 from growth._types import FloatArray
 from growth.errors import ColumnError, SpecError
-from growth.quantile import QuantileProcess, fit_quantiles
+from growth.quantile import QuantileProcess, Scores, designs, fit_quantiles
+from growth.quantile import scores as chapter
 
 SAME_SUM = 1e-11
 """Relative; a twin adds up x'b in another order."""
+MANY = 6_000
+"""Rows; enough for tables, also in chunks of `SOME`."""
+SOME = 2_500
+WAYS: list[dict[str, Any]] = [
+    {},
+    {"digits": 5},
+    {"digits": 0},
+    {"digits": -1},
+    {"digits": 15},  # scores are so many steps of 1e-15 that rounding errors count
+    {"bounds": (2500.0, 2620.0)},
+    {"digits": 5, "bounds": (2500.0, 2620.0)},
+    {"digits": 1, "rearrange": False},
+]
 
 
 def curves_process(taus: FloatArray, curves: FloatArray) -> QuantileProcess:
@@ -137,6 +151,94 @@ def test_new_designs_must_fit(fitted: tuple[problems.Problem, QuantileProcess]) 
     unknown = np.where(np.arange(700) < 3, np.nan, problem.response)
     with pytest.raises(ColumnError, match=r"NaN.*Rows affected: 3"):
         process.score(problem.design, unknown)
+
+
+@pytest.fixture(scope="module", params=["intercept", "flags", "all in blocks"])
+def tabled(request: pytest.FixtureRequest) -> tuple[problems.Problem, QuantileProcess]:
+    """Integer priors; outside the blocks one column, several that are constant in places, or none."""
+    problem = problems.make("splines", MANY, 15, 4)
+    rng = np.random.default_rng(9)
+    design, blocks = problem.design, [slice(1, 8), slice(8, 15)]
+    if request.param == "flags":
+        varied = np.arange(MANY) >= SOME
+        design = np.column_stack([design, (rng.random((MANY, 5)) < 0.3) * varied[:, None]])
+    if request.param == "all in blocks":
+        blocks = [slice(0, 8), slice(8, 15)]
+    process = fit_quantiles(design, problem.response, blocks=blocks)
+    # Curves cross all over, also where they are read off.
+    shaken = process.coef + rng.normal(0.0, 1.0, process.coef.shape)
+    return problem._replace(design=design), dataclasses.replace(process, coef=shaken)
+
+
+def require_same(scores: Scores, expected: Scores, rows: slice = slice(None)) -> None:
+    """Equal to the last bit."""
+    for name in ("below", "upto", "percentile", "median"):
+        np.testing.assert_array_equal(getattr(scores, name), getattr(expected, name)[rows], err_msg=name)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_tables_chunks_and_threads_do_not_change_a_bit(
+    tabled: tuple[problems.Problem, QuantileProcess], way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (design, y, _), process = tabled
+    assert designs.CodedDesign.of(design, process.blocks) is not None
+    whole = process.score(design, y, **way)
+    few = slice(SOME - 10, SOME + 10)  # so few are not looked up
+    require_same(process.score(design[few], y[few], **way), whole, few)
+    require_same(process.score(np.asfortranarray(design), y, **way), whole)
+    monkeypatch.setattr(chapter, "CHUNK", SOME)
+    for n_jobs in (1, 2):
+        chunked = process.score(design, y, n_jobs=n_jobs, **way)
+        require_same(chunked, whole)
+        assert chunked.crossing_share == whole.crossing_share
+    monkeypatch.setattr(designs, "CODE_FROM", MANY + 1)
+    dense = process.score(design, y, **way)
+    require_same(dense, whole)
+    assert dense.crossing_share == whole.crossing_share > 0.05
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_places_count_the_curves_that_are_predicted(
+    tabled: tuple[problems.Problem, QuantileProcess], way: dict[str, Any]
+) -> None:
+    """Scores at, and a rounding error beside, a predicted curve; at both bounds; and beyond everything."""
+    (design, y, _), process = tabled
+    design = design[: MANY // 2]
+    curves = process.predict(design, **way)
+    n, m = curves.shape
+    on = curves[np.arange(n), np.arange(n) % m]
+    ends = np.resize([2500.0, 2620.0, -np.inf, np.inf, 1e12], n)
+    for response in (y[:n], on, np.nextafter(on, 1e9), np.nextafter(on, 0.0), ends):
+        scores = process.score(design, response, **way)
+        np.testing.assert_array_equal(scores.below, (curves < response[:, None]).sum(axis=1))
+        np.testing.assert_array_equal(scores.upto, (curves <= response[:, None]).sum(axis=1))
+        rows = range(0, n, 7)
+        expected = [naive.percentile(np.sort(curves[i]), process.taus, response[i]) for i in rows]
+        np.testing.assert_allclose(scores.percentile[rows], expected, rtol=1e-9)
+        np.testing.assert_array_equal(scores.median, 0.5 * curves[:, 49] + 0.5 * curves[:, 50])
+
+
+def test_blocks_change_no_more_than_the_last_bits(tabled: tuple[problems.Problem, QuantileProcess]) -> None:
+    (design, y, _), process = tabled
+    single = dataclasses.replace(process, blocks=())
+    np.testing.assert_allclose(process.predict(design), single.predict(design), rtol=SAME_SUM)
+    scores, expected = process.score(design, y), single.score(design, y)
+    np.testing.assert_allclose(scores.percentile, expected.percentile, rtol=1e-7)
+
+
+def test_designs_must_be_known(tabled: tuple[problems.Problem, QuantileProcess]) -> None:
+    (design, y, _), process = tabled
+    holes = design.copy()
+    holes[[3, 70], 2] = np.nan, np.inf
+    for read in (lambda: process.predict(holes), lambda: process.score(holes, y)):
+        with pytest.raises(ColumnError, match=r"not finite.*Rows affected: 2.*drop"):
+            read()
+
+
+def test_nobody_to_score(fitted: tuple[problems.Problem, QuantileProcess]) -> None:
+    scores = fitted[1].score(np.empty((0, 15)), np.empty(0))
+    assert scores.below.size == scores.percentile.size == 0
+    assert scores.crossing_share == 0.0
 
 
 def test_a_single_curve() -> None:
