@@ -6,17 +6,16 @@ from growth.spec.model import (
     Columns,
     Correction,
     CsemTable,
-    Groups,
     GrowthSpec,
     Knots,
     Levels,
     Measurement,
     Quantiles,
     Scale,
-    School,
     Student,
 )
 from growth.spec.peers import Peers
+from growth.spec.school import Groups, School
 
 __all__ = [
     "Basis",
