@@ -1,8 +1,8 @@
 """95 % bands of percentile ranks from posterior draws.
 
-In each draw every reference school and every ranked school gets a value from its own posterior
-N(effect, se^2), and the school its percentile rank among the reference. The band runs from the 2.5 % to the
-97.5 % quantile of these ranks (Goldstein & Spiegelhalter 1996; Lin et al. 2006).
+In each draw every reference school and every ranked school gets a value from its posterior
+(`growth.school.posterior`), and the school its percentile rank among the reference. The band runs from the
+2.5 % to the 97.5 % quantile of these ranks (Goldstein & Spiegelhalter 1996; Lin et al. 2006).
 
 Streams of random numbers are keyed by seed, year, subject and group: what else is in the run changes nothing.
 
@@ -22,8 +22,9 @@ import numpy as np
 from growth._types import FloatArray
 from growth.kernels.grouped import places
 from growth.school.norms import ReferenceNorm
+from growth.school.posterior import Posterior, posterior_draws
 
-__all__ = ["DrawRule", "Z", "draw", "rank_band", "reference_draws"]
+__all__ = ["DrawRule", "Z", "rank_band", "reference_draws"]
 
 TAIL = 0.025
 Z = 1.959963984540054
@@ -43,19 +44,11 @@ class DrawRule:
         return np.random.default_rng([self.seed, *np.frombuffer(digest, dtype="<u4").tolist()])
 
 
-def draw(effect: FloatArray, se: FloatArray, count: int, stream: np.random.Generator) -> FloatArray:
-    """Return posterior draws, shape (count, J)."""
-    values: FloatArray = stream.standard_normal((count, len(effect)))
-    values *= se
-    values += effect
-    return values
-
-
 def reference_draws(norm: ReferenceNorm, rule: DrawRule) -> FloatArray:
     """Return draws of a norm's schools with an SE, each row ascending, shape (count, R)."""
-    known = ~np.isnan(norm.se)
+    posterior = Posterior(norm.effects, norm.se)
     stream = rule.stream("reference", norm.year, norm.subject, norm.group)
-    draws = draw(norm.effects[known], norm.se[known], rule.count, stream)
+    draws = posterior_draws(posterior.at(posterior.known), rule.count, stream)
     draws.sort(axis=1)
     return draws
 

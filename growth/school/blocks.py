@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from growth._types import BoolArray, FloatArray
 from growth.kernels.grouped import GroupSummaries
 from growth.school.aggregates import Aggregates, aggregate
-from growth.school.bands import DrawRule, Z, draw, rank_band, reference_draws
+from growth.school.bands import DrawRule, Z, rank_band, reference_draws
 from growth.school.groups import ALL
 from growth.school.norms import LEAST_SCHOOLS, Norms, ReferenceNorm, measure_of
+from growth.school.posterior import Posterior, posterior_draws
 from growth.school.shrinkage import reliability, shrink, variance_components
 from growth.spec import GrowthSpec, School
 
@@ -88,8 +89,12 @@ class _Estimate:
     usable: BoolArray
     """Large enough and with a standard error."""
     prior: _Prior | None
-    effect: FloatArray
-    se: FloatArray
+    posterior: Posterior
+
+    @property
+    def effect(self) -> FloatArray:
+        """What is ranked, shape (J,)."""
+        return self.posterior.mean
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,13 +159,12 @@ def _estimate(summaries: GroupSummaries, rules: School, least: int, fallback: _P
         found = variance_components(effect[usable], se[usable])
         prior = _Prior(found.mean, found.tau2, found.q, "own")
     if rules.shrinkage == "none":
-        return _Estimate(aggregates, large, usable, prior, effect, se)
+        return _Estimate(aggregates, large, usable, prior, Posterior(effect, se))
     if prior is None:
-        return _Estimate(
-            aggregates, large, usable, None, np.full_like(effect, np.nan), np.full_like(se, np.nan)
-        )
-    shrunk, shrunk_se = shrink(effect, np.where(usable, se, np.nan), prior.mean, prior.tau2)
-    return _Estimate(aggregates, large, usable, prior, shrunk, shrunk_se)
+        nothing = np.full_like(effect, np.nan)
+        return _Estimate(aggregates, large, usable, None, Posterior(nothing, nothing))
+    shrunk = Posterior(*shrink(effect, np.where(usable, se, np.nan), prior.mean, prior.tau2))
+    return _Estimate(aggregates, large, usable, prior, shrunk)
 
 
 def _measured(
@@ -173,8 +177,8 @@ def _measured(
     if reference is not None:
         place = reference.norm.rank if rules.growth_percentile == "rank" else reference.norm.normal
         percentile[ranked] = place(estimate.effect[ranked])
-        known = ranked & ~np.isnan(estimate.se)
-        low[known], high[known] = _band(estimate.effect[known], estimate.se[known], reference, key, rules)
+        known = ranked & estimate.posterior.known
+        low[known], high[known] = _band(estimate.posterior.at(known), reference, key, rules)
         extended = int(np.count_nonzero((low > percentile) | (high < percentile)))
         # Where schools differ much in size, the rank of a posterior mean can leave the band of ranks: a large
         # school ranks high among many whose means are shrunk to the centre. No result lies outside its band.
@@ -184,7 +188,7 @@ def _measured(
     return Measured(
         aggregates=estimate.aggregates,
         shrunk=estimate.effect if shrunken else absent,
-        shrunk_se=estimate.se if shrunken else absent,
+        shrunk_se=estimate.posterior.sd if shrunken else absent,
         percentile=percentile,
         low=low,
         high=high,
@@ -198,16 +202,18 @@ def _ranked(estimate: _Estimate) -> BoolArray:
 
 
 def _band(
-    effect: FloatArray, se: FloatArray, reference: _Reference, key: tuple[int, str, str], rules: School
+    posterior: Posterior, reference: _Reference, key: tuple[int, str, str], rules: School
 ) -> tuple[FloatArray, FloatArray]:
     if rules.growth_percentile == "normal":
-        return reference.norm.normal(effect - Z * se), reference.norm.normal(effect + Z * se)
+        half = Z * posterior.sd
+        return reference.norm.normal(posterior.mean - half), reference.norm.normal(posterior.mean + half)
     if reference.draws.shape[1] == 0:
-        return np.full_like(effect, np.nan), np.full_like(effect, np.nan)
+        return np.full_like(posterior.mean, np.nan), np.full_like(posterior.mean, np.nan)
     if reference.own is not None and reference.norm.group == key[2]:
         return rank_band(reference.own, reference.draws)
     rule = _draw_rule(rules)
-    return rank_band(draw(effect, se, rule.count, rule.stream("school", *key)), reference.draws)
+    draws = posterior_draws(posterior, rule.count, rule.stream("school", *key))
+    return rank_band(draws, reference.draws)
 
 
 def _moving(estimate: _Estimate, key: tuple[int, str, str], rules: School) -> _Reference | None:
@@ -215,12 +221,13 @@ def _moving(estimate: _Estimate, key: tuple[int, str, str], rules: School) -> _R
     ranked = _ranked(estimate)
     if np.count_nonzero(ranked) < LEAST_SCHOOLS:
         return None
-    effect, se = estimate.effect[ranked], estimate.se[ranked]
-    norm = ReferenceNorm.of(key, effect, se, _location(estimate, effect, rules), measure_of(rules))
+    of_all = estimate.posterior.at(ranked)
+    location = _location(estimate, of_all.mean, rules)
+    norm = ReferenceNorm.of(key, of_all.mean, of_all.sd, location, measure_of(rules))
     if rules.growth_percentile == "normal":
         return _Reference(norm, np.empty((0, 0)))
-    rule, known = _draw_rule(rules), ~np.isnan(se)
-    own = draw(effect[known], se[known], rule.count, rule.stream("reference", *key))
+    rule = _draw_rule(rules)
+    own = posterior_draws(of_all.at(of_all.known), rule.count, rule.stream("reference", *key))
     return _Reference(norm, np.sort(own, axis=1), own)
 
 
