@@ -48,8 +48,10 @@ _MOST_SUBJECTS = 12
 """More means that the column is not the subject: its values could be anything and are not shown."""
 _TEXT_COLUMNS = ("Fact", "Value", "Subject", "School", "Group", "Step", "Because", "Cohort", "Norm group")
 
+PRESET_NAMES = "core, core_vendor, sgp, california, new_york"
+
 SpecOption = Annotated[
-    str, typer.Option("--spec", help="Preset (core, sgp) or TOML file.", metavar="PRESET|FILE")
+    str, typer.Option("--spec", help=f"Preset ({PRESET_NAMES}) or TOML file.", metavar="PRESET|FILE")
 ]
 JobsOption = Annotated[int, typer.Option("--n-jobs", help="Threads; -1: all cores. Results do not change.")]
 TableArgument = Annotated[
@@ -151,14 +153,14 @@ def run(
 
 @app.command("spec")
 def spec_command(
-    preset: Annotated[str | None, typer.Argument(help="core or sgp.")] = None,
+    preset: Annotated[str | None, typer.Argument(help=f"One of {PRESET_NAMES}.")] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema instead.")] = False,
 ) -> None:
     """Print a specification to start from: a preset's commented TOML."""
     from growth.spec.model import GrowthSpec, preset_text
 
     if schema == (preset is not None):
-        raise typer.BadParameter("name a preset (core, sgp), or ask for --schema")
+        raise typer.BadParameter(f"name a preset ({PRESET_NAMES}), or ask for --schema")
     if schema:
         import json
 

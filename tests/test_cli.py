@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from growth import GrowthRun
-from growth.cli import app
+from growth.cli import PRESET_NAMES, app
 from growth.spec import GrowthSpec
 from growth.spec.model import PRESETS
 from growth.store import load_run
@@ -190,6 +190,9 @@ class TestSpec:
         assert result.stdout.startswith("# ")
         assert GrowthSpec.from_toml(result.stdout) == GrowthSpec.preset(preset)
         assert tomllib.loads(result.stdout)["name"] == preset
+
+    def test_the_help_names_every_preset(self) -> None:
+        assert PRESET_NAMES.split(", ") == list(PRESETS)
 
     def test_the_schema_is_json(self) -> None:
         result = growth_command("spec", "--schema")

@@ -53,7 +53,7 @@ def run(
         One row per student x year x subject: a CSV or Parquet file, a pandas, polars, pyarrow or DuckDB
         frame, or a table that `read_table` has read. It is not changed.
     spec : GrowthSpec, str, Path or mapping
-        Every choice: a specification, a preset (``"core"``, ``"sgp"``), a TOML file, or a nested mapping.
+        A specification, the name of a preset (``"core"``, ``"sgp"``, ...), a TOML file or a nested mapping.
     n_jobs : int, optional
         Threads that fit cohorts beside each other; -1 for all cores, None for one unless a
         ``joblib.parallel_config`` says otherwise. Results are the same bit for bit.

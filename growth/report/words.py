@@ -261,9 +261,12 @@ def _true_prediction(spec: GrowthSpec) -> str:
 
 def _splines(spec: GrowthSpec) -> str:
     basis = spec.basis
+    if basis.degree == 1 and not basis.knot_quantiles and not basis.fixed:
+        return "the earlier scores, along straight lines"
     degree = {1: "linear", 2: "quadratic", 3: "cubic"}.get(basis.degree, f"degree-{basis.degree}")
     shares = listed(f"{100 * quantile:g}" for quantile in basis.knot_quantiles)
-    knots = "with fixed knots" if basis.fixed else f"with knots at their {shares}% quantiles"
+    inner = f"with knots at their {shares}% quantiles" if shares else "without inner knots"
+    knots = "with fixed knots" if basis.fixed else inner
     return f"{degree} B-splines of the earlier scores, {knots}"
 
 

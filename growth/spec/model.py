@@ -24,7 +24,8 @@ from growth.spec.part import PART
 from growth.spec.peers import Peers
 from growth.spec.school import Groups, School
 
-PRESETS = ("core", "sgp")
+PRESETS = ("core", "core_vendor", "sgp", "california", "new_york")
+"""This engine's own model, and published systems; each a commented TOML file."""
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -330,7 +331,7 @@ class GrowthSpec(_Part):
 
     @classmethod
     def preset(cls, name: str) -> GrowthSpec:
-        """Return a shipped specification: ``core`` or ``sgp``."""
+        """Return a shipped specification, by its name in `PRESETS`."""
         return cls.from_dict(tomllib.loads(preset_text(name)))
 
     @classmethod

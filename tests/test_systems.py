@@ -1,0 +1,112 @@
+"""Published systems as presets: each runs on the small city as it is, and does what it stands for."""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.special import ndtr
+from scipy.stats import rankdata
+
+import growth
+from growth import GrowthRun
+from growth.errors import GrowthWarning
+from growth.report import render_report, report_input
+from growth.spec import GrowthSpec
+from growth.spec.model import PRESETS
+
+CITY = Path(__file__).parents[1] / "fixtures" / "small_city.csv"
+SAME = 1e-8
+"""Two ways to one least-squares solution [scale-score points]."""
+
+
+@cache
+def run(preset: str) -> GrowthRun:
+    with warnings.catch_warnings():
+        # twelve schools and six school means: the vendor's model says what it could not remove
+        warnings.filterwarnings("ignore", "(?s).*only a part of the measurement error", GrowthWarning)
+        return growth.run(CITY, preset)
+
+
+@cache
+def scored(preset: str) -> pl.DataFrame:
+    """Return the results of ELA in grade 5 of students with a full set of prior scores, and these scores."""
+    table = pl.read_csv(CITY, schema_overrides={"student_id": pl.String, "school_id": pl.String})
+    earlier = table.filter(pl.col("year") < 2025).with_columns(
+        test=pl.concat_str("subject", pl.col("year") - 2000, separator="_")
+    )
+    earlier = earlier.pivot("test", index="student_id", values="score")
+    students = run(preset).students.filter(status="scored", subject="ELA", grade=5)
+    fullest = students.filter(pl.col("n_priors") == pl.col("n_priors").max())
+    return fullest.join(earlier, on="student_id").sort("student_id")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_system_runs_from_table_to_page(preset: str) -> None:
+    result = run(preset)
+    everyone = result.schools.filter(group="All").drop_nulls("growth_percentile")
+    assert everyone.group_by("subject").len()["len"].min() >= 10, "all twelve, but for the two high schools"
+    assert (everyone["n"] >= result.spec.school.min_n).all()
+    assert everyone["growth_percentile"].is_between(0, 100).all()
+    assert result.levels["level"].drop_nulls().is_between(1, 10).all()
+    scored = result.students.filter(status="scored")
+    assert scored.height > 3_000
+    assert scored["sgp"].is_between(1, 99).all()
+    page = render_report(report_input(result))
+    assert "their % quantiles" not in page
+
+
+def test_systems_disagree_about_schools_and_agree_about_most_students() -> None:
+    tables = [run(preset).students.filter(status="scored") for preset in PRESETS]
+    keys = ["student_id", "subject"]
+    both = tables[0].select(*keys, "percentile")
+    for number, table in enumerate(tables[1:]):
+        both = both.join(table.select(*keys, pl.col("percentile").alias(f"p{number}")), on=keys)
+    found = np.corrcoef(both.drop(keys).to_numpy().T)
+    assert found.min() > 0.75
+    assert found[np.triu_indices(len(found), 1)].max() < 0.999
+
+
+def test_california_is_least_squares_on_both_priors() -> None:
+    rows = scored("california")
+    x = rows.select(pl.lit(1.0), "ELA_24", "MATH_24").to_numpy()
+    y = rows["score"].to_numpy()
+    residual = y - x @ np.linalg.lstsq(x, y)[0]
+    np.testing.assert_allclose(rows["residual"], residual, atol=1e3 * SAME)
+    np.testing.assert_allclose(rows["percentile"], (rankdata(residual.round(6)) - 0.5) / len(y), atol=SAME)
+    spec = run("california").spec
+    assert not spec.peers.flags
+    assert set(run("california").students.filter(status="scored")["grade"]) == {4, 5, 6, 7, 8}
+    assert (run("california").students.filter(status="scored")["n_priors"] == 2).all()
+    assert spec.school.min_n == 11
+
+
+def test_new_york_is_linear_normal_theory() -> None:
+    rows = scored("new_york")
+    flags = ["english_learner", "disability", "econ_disadvantaged"]
+    priors = ["ELA_24", "ELA_23", "MATH_24"]
+    x = rows.select(pl.lit(1.0), *priors, *(pl.col(flag).cast(pl.Float64) for flag in flags)).to_numpy()
+    y = rows["score"].to_numpy()
+    fitted = x @ np.linalg.lstsq(x, y)[0]
+    np.testing.assert_allclose(rows["expected_score"], fitted, atol=1e3 * SAME)
+    flat = ndtr((y - fitted) / (y - fitted).std())
+    assert np.corrcoef(flat, rows["percentile"])[0, 1] > 0.99
+    spec = run("new_york").spec
+    assert (spec.cohorts.own_priors, spec.cohorts.other_priors, spec.peers.flags) == (3, 1, tuple(flags))
+
+
+def test_the_vendor_corrects_for_error_and_takes_composition_in_one_step() -> None:
+    result = run("core_vendor")
+    assert set(result.cells["engine"]) == {"eiv"}
+    assert (result.cells["least_reliability"] < 1).all()
+    assert (result.cells["p"] == 1 + result.cells["n_priors"] + 5 + 6).all()
+    flags = result.fairness.filter("in_model")
+    assert (flags["adjusted"] - 50).abs().max() < 3
+    core, vendor = GrowthSpec.preset("core"), result.spec
+    assert vendor.cohorts == core.cohorts
+    assert vendor.peers.flags == core.peers.flags
+    assert vendor.school == core.school
