@@ -1,5 +1,6 @@
 """Every policy choice on one page: the frozen `GrowthSpec` and its presets."""
 
+from growth.spec.index import Definitions, Index, Metric
 from growth.spec.model import (
     Basis,
     Cohorts,
@@ -23,11 +24,14 @@ __all__ = [
     "Columns",
     "Correction",
     "CsemTable",
+    "Definitions",
     "Groups",
     "GrowthSpec",
+    "Index",
     "Knots",
     "Levels",
     "Measurement",
+    "Metric",
     "Peers",
     "Quantiles",
     "Scale",
