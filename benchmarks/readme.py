@@ -1,12 +1,14 @@
-"""The speed section of the README, rendered from a results file: its numbers are never typed by hand.
+"""Sections of the README that are rendered from results files: their numbers are never typed by hand.
 
-``python -m benchmarks readme benchmarks/results/NAME.json`` writes it between two comments in README.md.
+``python -m benchmarks readme benchmarks/results/NAME.json`` writes the speed section between two comments in
+README.md, ``python -m benchmarks.truth --out truth --readme`` that on school results against the truth.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,15 @@ from benchmarks.targets import Verdict, verdicts
 
 ROOT = HERE.parent
 README = ROOT / "README.md"
-BEGIN, END = "<!-- speed: {} -->", "<!-- speed: end -->"
-SECTION = re.compile(r"<!-- speed: (?P<path>\S+\.json) -->\n(?P<text>.*?)<!-- speed: end -->\n", re.DOTALL)
+BEGIN, END = "<!-- {}: {} -->", "<!-- {}: end -->"
 COLUMNS = ("quantreg_pfnb", "quantreg_fn", "quantreg_br", "pyfixest_fn", "statsmodels", "sklearn")
+
+
+def section(kind: str) -> re.Pattern[str]:
+    """Return the pattern of a section with the path of its results file and its text."""
+    return re.compile(
+        rf"<!-- {kind}: (?P<path>\S+\.json) -->\n(?P<text>.*?)<!-- {kind}: end -->\n", re.DOTALL
+    )
 
 
 def render(record: dict[str, Any]) -> str:
@@ -34,8 +42,8 @@ def render(record: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def update(results: Path) -> None:
-    """Write the section into the README.
+def update(results: Path, kind: str = "speed", rendered: Callable[[dict[str, Any]], str] = render) -> None:
+    """Write a section into the README.
 
     Raises
     ------
@@ -43,11 +51,12 @@ def update(results: Path) -> None:
         If the README does not hold the two comments, or the file lies outside the repository.
     """
     text = README.read_text("utf-8")
-    if len(SECTION.findall(text)) != 1:
-        raise ValueError(f"README.md needs one pair of comments: {BEGIN.format('NAME.json')} and {END}.")
+    begin, end = BEGIN.format(kind, "{}"), END.format(kind)
+    if len(section(kind).findall(text)) != 1:
+        raise ValueError(f"README.md needs one pair of comments: {begin.format('NAME.json')} and {end}.")
     name = results.resolve().relative_to(ROOT.resolve()).as_posix()
-    section = f"{BEGIN.format(name)}\n{render(json.loads(results.read_text('utf-8')))}{END}\n"
-    README.write_text(SECTION.sub(lambda _: section, text), "utf-8")
+    body = rendered(json.loads(results.read_text("utf-8")))
+    README.write_text(section(kind).sub(lambda _: f"{begin.format(name)}\n{body}{end}\n", text), "utf-8")
 
 
 def _fits(rows: list[Row]) -> str:

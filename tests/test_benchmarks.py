@@ -24,7 +24,7 @@ SAMPLING = 0.02
 
 
 def test_the_readme_shows_what_its_results_file_holds(repository: Path) -> None:
-    found = readme.SECTION.findall((repository / "README.md").read_text("utf-8"))
+    found = readme.section("speed").findall((repository / "README.md").read_text("utf-8"))
     assert len(found) == 1
     name, text = found[0]
     record = json.loads((repository / name).read_text("utf-8"))
@@ -35,7 +35,7 @@ def test_the_readme_shows_what_its_results_file_holds(repository: Path) -> None:
 def test_the_results_are_written_between_the_comments(
     tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = readme.SECTION.findall((repository / "README.md").read_text("utf-8"))[0][0]
+    name = readme.section("speed").findall((repository / "README.md").read_text("utf-8"))[0][0]
     (tmp_path / "README.md").write_text("a\n<!-- speed: old.json -->\nx\n<!-- speed: end -->\nb\n", "utf-8")
     (tmp_path / "new.json").write_text((repository / name).read_text("utf-8"), "utf-8")
     monkeypatch.setattr(readme, "ROOT", tmp_path)
