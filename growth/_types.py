@@ -14,3 +14,4 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 
 Aggregate: TypeAlias = Literal["mean", "median"]
 PercentileKind: TypeAlias = Literal["continuous", "integer"]
+VarianceRule: TypeAlias = Literal["moments", "reml", "integrated"]

@@ -19,7 +19,8 @@ from growth.measures import SchoolGrowthPercentile, SchoolMeanPercentile
 from growth.school import SchoolGrowth, school_growth
 from growth.school.aggregates import aggregate
 from growth.school.bands import rank_band
-from growth.school.shrinkage import shrink, variance_components
+from growth.school.shrinkage import shrink
+from growth.school.spread import spread
 from growth.spec import GrowthSpec
 
 ROUNDING = 1e-12
@@ -83,25 +84,32 @@ def test_median_and_integer_percentiles_are_used_when_asked() -> None:
 
 def test_shrinkage_of_a_case_done_by_hand() -> None:
     effect, se = np.array([40.0, 50.0, 60.0]), np.full(3, 5.0)
-    found = variance_components(effect, se)
+    found = spread(effect, se, "moments")
     # w = 1/25: Q = 200/25 = 8; sum w - sum w^2 / sum w = 3/25 - 1/25; tau^2 = (8 - 2) / 0.08 = 75.
     np.testing.assert_allclose(
-        [found.mean, found.q, found.tau2, found.tau], [50, 8, 75, np.sqrt(75)], ROUNDING
+        [found.mean, found.q, found.tau2_point, np.sqrt(found.tau2_point)], [50, 8, 75, np.sqrt(75)], ROUNDING
     )
-    theta, posterior = shrink(effect, se, found.mean, found.tau2)
+    theta, posterior = shrink(effect, se, found.mean, found.tau2_point)
     np.testing.assert_allclose(theta, [42.5, 50, 57.5], ROUNDING)
     np.testing.assert_allclose(posterior**2, [18.75] * 3, ROUNDING)
 
 
 def test_schools_alike_have_no_variance_and_the_rank_of_all() -> None:
-    found = variance_components(np.array([50.0, 50.1, 49.9]), np.full(3, 5.0))
-    assert found.tau2 == 0.0
+    found = spread(np.array([50.0, 50.1, 49.9]), np.full(3, 5.0), "moments")
+    assert found.tau2_point == 0.0
     data = results(np.tile([0.2, 0.5, 0.8], 12), np.repeat(np.arange(12), 3))
-    growth = school_growth(data, plain_spec(school__shrinkage="empirical_bayes"))
-    got = everyone(
-        growth, "growth_percentile", "growth_percentile_low", "growth_percentile_high", "shrunk_se"
-    )
-    np.testing.assert_array_equal(got, np.repeat([[50.0], [50.0], [50.0], [0.0]], 12, axis=1))
+    names = ("growth_percentile", "growth_percentile_low", "growth_percentile_high", "shrunk_se")
+    for rule in ("moments", "reml"):
+        spec = plain_spec(school__shrinkage="empirical_bayes", school__variance=rule)
+        got = everyone(school_growth(data, spec), *names)
+        np.testing.assert_array_equal(got, np.repeat([[50.0], [50.0], [50.0], [0.0]], 12, axis=1))
+    # An estimate of 0 is no proof that schools are alike: three students in each of twelve say little.
+    spec = plain_spec(school__shrinkage="empirical_bayes", school__variance="integrated")
+    rank, low, high, se = everyone(school_growth(data, spec), *names)
+    assert (rank == 50.0).all()
+    assert low.max() < 25.0
+    assert high.min() > 75.0
+    assert se.min() > 1.0
 
 
 def test_moments_match_a_loop_over_schools() -> None:
@@ -112,16 +120,16 @@ def test_moments_match_a_loop_over_schools() -> None:
     q = sum(a * (y - centre) ** 2 for a, y in zip(w, effect, strict=True))
     tau2 = max(0.0, (q - 24) / (sum(w) - sum(a * a for a in w) / sum(w)))
     v = [1 / (tau2 + s**2) for s in se]
-    found = variance_components(effect, se)
+    found = spread(effect, se, "moments")
     np.testing.assert_allclose(
-        [found.q, found.tau2, found.mean],
+        [found.q, found.tau2_point, found.mean],
         [q, tau2, sum(a * y for a, y in zip(v, effect, strict=True)) / sum(v)],
         1e-10,
     )
 
 
 def test_published_numbers_follow_from_each_other() -> None:
-    spec = plain_spec(school__shrinkage="empirical_bayes", school__min_n=20)
+    spec = plain_spec(school__shrinkage="empirical_bayes", school__min_n=20, school__variance="moments")
     growth = school_growth(system(), spec)
     variance = growth.variance.row(0, named=True)
     n, effect, se, shrunk, shrunk_se, rank, low, high = everyone(
@@ -378,7 +386,8 @@ def test_a_band_never_excludes_its_percentile_and_says_how_often_it_had_to_stret
     effect = np.array([0.1, *0.1 * rng.standard_normal(80)])
     school = np.repeat(np.arange(81), size)
     data = results(ndtr((rng.standard_normal(len(school)) + effect[school]) / np.hypot(1, 0.1)), school)
-    growth = school_growth(data, plain_spec(school__shrinkage="empirical_bayes", school__min_n=20))
+    spec = plain_spec(school__shrinkage="empirical_bayes", school__min_n=20, school__variance="moments")
+    growth = school_growth(data, spec)
     assert growth.variance["bands_extended"].item() >= 1
     rank, low, high = everyone(growth, "growth_percentile", "growth_percentile_low", "growth_percentile_high")
     assert (low <= rank).all()

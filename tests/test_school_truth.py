@@ -12,7 +12,8 @@ from growth._types import FloatArray
 from growth.panel.simulate import simulate_cohort
 from growth.school import SchoolGrowth, school_growth
 from growth.school.bands import rank_band
-from growth.school.shrinkage import shrink, variance_components
+from growth.school.shrinkage import shrink
+from growth.school.spread import spread
 
 SEEDS = range(25)
 SCHOOLS = 100
@@ -34,7 +35,7 @@ def model(seed: int, tau: float) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 @pytest.mark.parametrize("tau", [3.0, 7.0])
 def test_variance_between_schools_is_estimated_without_bias(tau: float) -> None:
-    found = np.array([variance_components(*model(seed, tau)[1:]).tau2 for seed in range(200)])
+    found = np.array([spread(*model(seed, tau)[1:], "moments").tau2_point for seed in range(200)])
     assert abs(found.mean() - tau**2) < 3 * found.std(ddof=1) / np.sqrt(len(found))
 
 
@@ -43,8 +44,8 @@ def test_posterior_intervals_cover_true_effects_and_beat_raw_effects(tau: float)
     inside, loss, raw_loss = [], [], []
     for seed in range(60):
         truth, effect, se = model(seed, tau)
-        found = variance_components(effect, se)
-        theta, posterior = shrink(effect, se, found.mean, found.tau2)
+        found = spread(effect, se, "moments")
+        theta, posterior = shrink(effect, se, found.mean, found.tau2_point)
         inside.append(np.abs(theta - truth) < 1.96 * posterior)
         loss.append((theta - truth) ** 2)
         raw_loss.append((effect - truth) ** 2)
@@ -58,8 +59,8 @@ def test_rank_bands_cover_true_ranks_in_the_model(tau: float) -> None:
     inside = []
     for seed in SEEDS:
         truth, effect, se = model(seed, tau)
-        found = variance_components(effect, se)
-        theta, posterior = shrink(effect, se, found.mean, found.tau2)
+        found = spread(effect, se, "moments")
+        theta, posterior = shrink(effect, se, found.mean, found.tau2_point)
         draws = theta + posterior * np.random.default_rng(seed).standard_normal((1000, SCHOOLS))
         low, high = rank_band(draws, np.sort(draws, axis=1))
         rank = percentile_rank(truth)

@@ -286,11 +286,11 @@ def test_digest_follows_choices_and_not_their_order() -> None:
 # The digest names a specification in manifests and freeze bundles: if this test fails, old digests no longer
 # name the same choices, which the changelog must say.
 DIGESTS = {
-    "core": "f7958733bbce8445d411cbf61fe1a05a4bb882a2b58b92c806b19b0847eedbb1",
-    "core_vendor": "33635a895e87783cf35014c06aaeddaa5232b0204912e5f92cd60af65165bb96",
-    "sgp": "310dac8b38d99d74686b43afd6139c8da75ed9db1e13b1a5befcb00e8669ede3",
-    "california": "ea64f7ef505e11603e28dfe7bc4092ce14dee6c7629185d347f4f6933141a8ae",
-    "new_york": "c5a9f9a95711a3d39f42a247b8c1b3528c4cb048be51cbb3dc359c8ba7bce50d",
+    "core": "3a7d769120ea3924abee81aadc2bfa14a1f62bee06d0cc11f7daec6a0573b25b",
+    "core_vendor": "12fc75705e5ba9df19b1259c3e77b047c726b4b66afb84f5b9424cfa164c8493",
+    "sgp": "70273239e047c4493fba22f0a583a336978c574d12517cbc7537ad451eab3551",
+    "california": "a4598ceaccaa5a875607af05acc2c09f949b0cfda56618200a67cd0e2e888c49",
+    "new_york": "f542a9ef24af6ec187446b5cb612a56626c2970b16241a9c8e3ce4dc67d77b8f",
 }
 
 

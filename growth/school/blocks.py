@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +12,14 @@ from growth._types import BoolArray, FloatArray
 from growth.kernels.grouped import GroupSummaries
 from growth.school.aggregates import Aggregates, aggregate
 from growth.school.bands import DrawRule, Z, rank_band, reference_draws
+from growth.school.estimate import Estimate, Prior, Source, estimate
 from growth.school.groups import ALL
 from growth.school.norms import LEAST_SCHOOLS, Norms, ReferenceNorm, measure_of
 from growth.school.posterior import Posterior, posterior_draws
-from growth.school.shrinkage import reliability, shrink, variance_components
+from growth.school.shrinkage import reliability
 from growth.spec import GrowthSpec, School
 
 __all__ = ["Measured", "Variance", "measure_block"]
-
-LEAST_FOR_VARIANCE = 10
-"""Schools. A variance between fewer is mostly noise, and often 0, which would call them equal for certain."""
-
-Source: TypeAlias = Literal["own", "all_students", "norm", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +38,11 @@ class Variance:
     within_sd: float
     """Pooled within-school SD of student percentiles, all schools."""
     tau2: float
-    """Between-school variance of true effects."""
+    """Between-school variance of true effects; with ``school.variance = "integrated"`` the square of the
+    posterior median of its root."""
+    tau_low: float
+    """95 % interval of the between-school SD, lower end; NaN where it is taken as known."""
+    tau_high: float
     q: float
     """Heterogeneity statistic; about schools - 1 if schools do not differ."""
     icc: float
@@ -70,31 +69,6 @@ class Measured:
     reason: NDArray[np.object_]
     """Why a result is withheld, or None."""
     variance: Variance
-
-
-@dataclass(frozen=True, slots=True)
-class _Prior:
-    mean: float
-    tau2: float
-    q: float
-    source: Source
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Estimate:
-    """Effects that are to be ranked: shrunken, or as observed."""
-
-    aggregates: Aggregates
-    large: BoolArray
-    usable: BoolArray
-    """Large enough and with a standard error."""
-    prior: _Prior | None
-    posterior: Posterior
-
-    @property
-    def effect(self) -> FloatArray:
-        """What is ranked, shape (J,)."""
-        return self.posterior.mean
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,45 +104,26 @@ def measure_block(
     """
     found: dict[str, Measured] = {}
     references: dict[str, _Reference | None] = {}
-    fallback: _Prior | None = _norm_prior(frozen, subject)
+    fallback = _norm_prior(frozen, subject)
     for label, summaries in groups.items():
         rules, of_all = spec.school, label == ALL
-        estimate = _estimate(summaries, rules, rules.min_n if of_all else spec.groups.min_n, fallback)
-        if of_all and estimate.prior is not None:
-            mean, tau2 = estimate.prior.mean, estimate.prior.tau2
-            source: Source = "all_students" if estimate.prior.source == "own" else estimate.prior.source
-            fallback = _Prior(mean, tau2, np.nan, source)
+        least = rules.min_n if of_all else spec.groups.min_n
+        found_here = estimate(aggregate(summaries, rules), rules, least, fallback)
+        if of_all and found_here.prior is not None:
+            fallback = found_here.prior.lent()
         own = of_all or spec.groups.reference == "group"
         if own:
             key = (year, subject, label)
             references[label] = (
-                _frozen(frozen, key, rules) if frozen is not None else _moving(estimate, key, rules)
+                _frozen(frozen, key, rules) if frozen is not None else _moving(found_here, key, rules)
             )
         reference = references[label if own else ALL]
-        found[label] = _measured(estimate, reference, (year, subject, label), rules)
+        found[label] = _measured(found_here, reference, (year, subject, label), rules)
     return found, tuple(reference.norm for reference in references.values() if reference is not None)
 
 
-def _estimate(summaries: GroupSummaries, rules: School, least: int, fallback: _Prior | None) -> _Estimate:
-    aggregates = aggregate(summaries, rules)
-    effect, se = aggregates.effect, aggregates.effect_se
-    large = aggregates.n >= least
-    usable = large & (se > 0)
-    prior = fallback
-    if np.count_nonzero(usable) >= (LEAST_SCHOOLS if fallback is None else LEAST_FOR_VARIANCE):
-        found = variance_components(effect[usable], se[usable])
-        prior = _Prior(found.mean, found.tau2, found.q, "own")
-    if rules.shrinkage == "none":
-        return _Estimate(aggregates, large, usable, prior, Posterior(effect, se))
-    if prior is None:
-        nothing = np.full_like(effect, np.nan)
-        return _Estimate(aggregates, large, usable, None, Posterior(nothing, nothing))
-    shrunk = Posterior(*shrink(effect, np.where(usable, se, np.nan), prior.mean, prior.tau2))
-    return _Estimate(aggregates, large, usable, prior, shrunk)
-
-
 def _measured(
-    estimate: _Estimate, reference: _Reference | None, key: tuple[int, str, str], rules: School
+    estimate: Estimate, reference: _Reference | None, key: tuple[int, str, str], rules: School
 ) -> Measured:
     shape = estimate.effect.shape
     percentile, low, high = (np.full(shape, np.nan) for _ in range(3))
@@ -197,7 +152,7 @@ def _measured(
     )
 
 
-def _ranked(estimate: _Estimate) -> BoolArray:
+def _ranked(estimate: Estimate) -> BoolArray:
     return np.asarray(estimate.large & ~np.isnan(estimate.effect))
 
 
@@ -216,7 +171,7 @@ def _band(
     return rank_band(draws, reference.draws)
 
 
-def _moving(estimate: _Estimate, key: tuple[int, str, str], rules: School) -> _Reference | None:
+def _moving(estimate: Estimate, key: tuple[int, str, str], rules: School) -> _Reference | None:
     """Return this year's schools as the reference, None if they are too few."""
     ranked = _ranked(estimate)
     if np.count_nonzero(ranked) < LEAST_SCHOOLS:
@@ -241,24 +196,24 @@ def _frozen(frozen: Norms, key: tuple[int, str, str], rules: School) -> _Referen
     return _Reference(norm, reference_draws(norm, _draw_rule(rules)))
 
 
-def _location(estimate: _Estimate, effect: FloatArray, rules: School) -> tuple[float, float]:
+def _location(estimate: Estimate, effect: FloatArray, rules: School) -> tuple[float, float]:
     if rules.shrinkage == "none" or estimate.prior is None:
         return float(effect.mean()), float(effect.std(ddof=1))
     return estimate.prior.mean, float(np.sqrt(estimate.prior.tau2))
 
 
-def _norm_prior(frozen: Norms | None, subject: str) -> _Prior | None:
+def _norm_prior(frozen: Norms | None, subject: str) -> Prior | None:
     norm = frozen.find(subject, ALL) if frozen is not None else None
     if norm is None or norm.measure[2] == "none":
         return None  # without shrinkage the spread is that of observed effects, noise included
-    return _Prior(norm.mean, norm.spread**2, np.nan, "norm")
+    return Prior.known(norm.mean, norm.spread**2, "norm")
 
 
 def _draw_rule(rules: School) -> DrawRule:
     return DrawRule(rules.band_draws, rules.seed)
 
 
-def _reasons(estimate: _Estimate, has_reference: bool, shrunken: bool) -> NDArray[np.object_]:
+def _reasons(estimate: Estimate, has_reference: bool, shrunken: bool) -> NDArray[np.object_]:
     reason = np.full(estimate.effect.shape, None, dtype=object)
     if not has_reference or (shrunken and estimate.prior is None):
         reason[:] = "no_reference"
@@ -268,9 +223,9 @@ def _reasons(estimate: _Estimate, has_reference: bool, shrunken: bool) -> NDArra
     return reason
 
 
-def _variance(estimate: _Estimate, key: tuple[int, str, str], extended: int) -> Variance:
+def _variance(estimate: Estimate, key: tuple[int, str, str], extended: int) -> Variance:
     aggregates, usable = estimate.aggregates, estimate.usable
-    prior = estimate.prior or _Prior(np.nan, np.nan, np.nan, "none")
+    prior = estimate.prior or Prior.known(np.nan, np.nan, "none")
     se = aggregates.effect_se[usable]
     # Without a school large enough, a spread of students would describe a handful of them.
     within = aggregates.within_sd if usable.any() else np.nan
@@ -282,6 +237,8 @@ def _variance(estimate: _Estimate, key: tuple[int, str, str], extended: int) -> 
         mean=prior.mean,
         within_sd=within,
         tau2=prior.tau2,
+        tau_low=prior.spread.interval[0],
+        tau_high=prior.spread.interval[1],
         q=prior.q,
         icc=prior.tau2 / total if total > 0 else np.nan,
         reliability=float(reliability(se, prior.tau2).mean()) if len(se) else np.nan,

@@ -41,6 +41,8 @@ _VARIANCE = {
     "mean": pl.Float64(),
     "within_sd": pl.Float64(),
     "tau2": pl.Float64(),
+    "tau_low": pl.Float64(),
+    "tau_high": pl.Float64(),
     "q": pl.Float64(),
     "icc": pl.Float64(),
     "reliability": pl.Float64(),
@@ -102,8 +104,9 @@ def school_growth(students: pl.DataFrame, spec: GrowthSpec, *, norms: Norms | No
     specification says so). Per year, subject and group:
 
     1. mean and median of the students' percentiles with standard errors; the *effect* is one of them;
-    2. the effect is shrunk towards the mean of its group by its reliability (empirical Bayes by moments; a
-       group in fewer than ten schools borrows mean and variance from all students);
+    2. the effect is shrunk towards the mean of its group by its reliability (empirical Bayes, by default
+       averaged over what is not known of the variance between schools, see `growth.school.spread`; a group in
+       fewer than ten schools borrows mean and variance from all students);
     3. the *school growth percentile* is the percentile rank of the (shrunken) effect,
        :math:`100 (\#\text{below} + \#\text{equal} / 2) / J`, among the J reference schools: all-student
        results of the same year and subject with at least ``school.min_n`` students. Groups meet the same
@@ -143,9 +146,9 @@ def school_growth(students: pl.DataFrame, spec: GrowthSpec, *, norms: Norms | No
     for the subject).
     A band is extended to the percentile where that lies outside; `variance` counts such schools.
 
-    Posteriors take the estimated between-school variance as known. Bands are therefore too narrow where few
-    schools differ little (30 schools with an SD of 1.5 points: 83 % coverage instead of 95 %), and have no
-    width where the estimate is 0: see `variance` before reading a small group's bands.
+    With ``school.variance = "moments"`` or ``"reml"`` posteriors take the estimated variance between schools
+    as known. Bands are then too narrow where few schools differ little, and have no width where the estimate
+    is 0.
 
     References
     ----------

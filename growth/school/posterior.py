@@ -7,8 +7,39 @@ from dataclasses import dataclass
 import numpy as np
 
 from growth._types import BoolArray, FloatArray
+from growth.school.shrinkage import shrink
+from growth.school.spread import Expected, Spread
 
-__all__ = ["Posterior", "posterior_draws"]
+__all__ = ["Observed", "Posterior", "posterior_draws", "shrunken"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observed:
+    """Effects of J schools, what was expected of them, and how much true effects spread around that."""
+
+    effect: FloatArray
+    """Shape (J,)."""
+    se: FloatArray
+    """Shape (J,)."""
+    expected: Expected
+    spread: Spread
+
+    def given(self, k: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return posterior means and SDs given the k-th tau and its line, and what a unit of the line adds.
+
+        Shapes (J,), (J,), (J, p).
+        """
+        x = self.expected.design
+        mean, sd = shrink(self.effect, self.se, x @ self.spread.line[k], self._variance(k))
+        noise = self.se**2
+        return mean, sd, x * (noise / (self._variance(k) + noise))[:, None]
+
+    def at(self, which: BoolArray) -> Observed:
+        """Return the schools marked in `which`, shape (J,)."""
+        return Observed(self.effect[which], self.se[which], self.expected.at(which), self.spread)
+
+    def _variance(self, k: int) -> FloatArray:
+        return np.asarray(self.spread.tau2[k] + self.expected.extra)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,10 +50,13 @@ class Posterior:
     """Shape (J,)."""
     sd: FloatArray
     """Shape (J,)."""
+    observed: Observed | None = None
+    """What the effects were shrunk from; None: independent normal posteriors."""
 
     def at(self, which: BoolArray) -> Posterior:
         """Return the posterior of the schools marked in `which`, shape (J,)."""
-        return Posterior(self.mean[which], self.sd[which])
+        observed = None if self.observed is None else self.observed.at(which)
+        return Posterior(self.mean[which], self.sd[which], observed)
 
     @property
     def known(self) -> BoolArray:
@@ -30,12 +64,30 @@ class Posterior:
         return np.asarray(np.isfinite(self.mean) & np.isfinite(self.sd))
 
 
+def shrunken(observed: Observed) -> Posterior:
+    """Return posterior means and SDs, averaged over what is not known of the spread.
+
+    Given each tau, the mean is the shrunken effect and the variance ``tau^2 (1 - B)`` plus what the line's
+    own uncertainty adds; over all of them the variance is the mean variance plus the variance of the means.
+    """
+    spread = observed.spread
+    first, second = np.zeros_like(observed.effect), np.zeros_like(observed.effect)
+    centre = observed.expected.design @ (spread.weight @ spread.line)
+    for k, weight in enumerate(spread.weight):
+        mean, sd, leverage = observed.given(k)
+        first += weight * (mean - centre)
+        second += weight * (sd**2 + ((leverage @ spread.root[k]) ** 2).sum(axis=1) + (mean - centre) ** 2)
+    if len(spread.weight) == 1 and not spread.root.any():
+        return Posterior(*observed.given(0)[:2], observed)
+    return Posterior(centre + first, np.sqrt(np.maximum(second - first**2, 0.0)), observed)
+
+
 def posterior_draws(posterior: Posterior, count: int, stream: np.random.Generator) -> FloatArray:
     """Return joint draws of true effects, shape (count, J).
 
-    Row d is one draw of the whole system: whatever the schools share (the mean and the spread that they are
-    shrunk to, where these are not taken as known) is the same within a row. Ranks, levels and their
-    probabilities are computed row by row.
+    Row d is one draw of the whole system: the spread and the line that schools are shrunk to are the same
+    within a row, and differ between rows as far as they are not known. Ranks, levels and their probabilities
+    are computed row by row.
 
     Parameters
     ----------
@@ -47,6 +99,16 @@ def posterior_draws(posterior: Posterior, count: int, stream: np.random.Generato
         See `growth.school.bands.DrawRule.stream`.
     """
     values: FloatArray = stream.standard_normal((count, len(posterior.mean)))
-    values *= posterior.sd
-    values += posterior.mean
+    observed = posterior.observed
+    if observed is None:
+        values *= posterior.sd
+        values += posterior.mean
+        return values
+    spread = observed.spread
+    chosen = np.searchsorted(np.cumsum(spread.weight)[:-1], stream.random(count), side="right")
+    shifts = stream.standard_normal((count, spread.line.shape[1]))
+    for k in np.unique(chosen):
+        rows = np.flatnonzero(chosen == k)
+        mean, sd, leverage = observed.given(int(k))
+        values[rows] = values[rows] * sd + mean + shifts[rows] @ (leverage @ spread.root[k]).T
     return values

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, field_validator
 
-from growth._types import Aggregate, PercentileKind
+from growth._types import Aggregate, PercentileKind, VarianceRule
 from growth.spec.part import PART
 
 __all__ = ["Groups", "School"]
@@ -23,6 +23,9 @@ class School(BaseModel):
     """Mean: pooled within-school SD (or the school's own SD) / sqrt(n); median: 50 / sqrt(n).
     "sgp": the R package's rules, SD / sqrt(n) for means and 1.253 times that for medians."""
     shrinkage: Literal["none", "empirical_bayes"] = "empirical_bayes"
+    variance: VarianceRule = "integrated"
+    """How much schools differ: averaged over what is known of it, so that bands also cover where schools are
+    few; or estimated by "moments" (DerSimonian & Laird) or "reml" and then taken as known."""
     growth_percentile: Literal["rank", "normal"] = "rank"
     min_n: int = Field(20, ge=1)
     """Schools with fewer scored students get no result."""
