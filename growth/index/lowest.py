@@ -21,7 +21,8 @@ from scipy.special import ndtr
 from growth._types import FloatArray
 from growth.errors import ColumnError, problem
 from growth.school.groups import ALL, LOWEST_RACE, RACE
-from growth.school.shrinkage import shrink, variance_components
+from growth.school.shrinkage import shrink
+from growth.school.spread import spread
 from growth.spec import GrowthSpec
 
 __all__ = ["expected_maximum", "with_lowest"]
@@ -142,5 +143,5 @@ def _towards_mean(part: pl.DataFrame, source: pl.DataFrame) -> FloatArray:
     usable = source.filter(pl.col("se") > 0.0)
     if usable.height < 2 or (se <= 0.0).any():
         return np.asarray(values)  # no spread within or between schools to weigh against each other
-    found = variance_components(usable["value"].to_numpy(), usable["se"].to_numpy())
-    return shrink(values, se, found.mean, found.tau2)[0]
+    found = spread(usable["value"].to_numpy(), usable["se"].to_numpy(), "moments")
+    return shrink(values, se, found.mean, found.tau2_point)[0]
