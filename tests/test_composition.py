@@ -287,6 +287,17 @@ class TestNeutrality:
         assert min(one["prior"]) > NEUTRAL
         assert np.mean(np.subtract(two["effect"], one["effect"])) > LEAST_RECOVERY_GAIN
 
+    def test_one_step_over_corrects_where_better_schools_serve_the_disadvantaged(self) -> None:
+        """It turns a tie to intake into one of the other sign; two steps leave neither."""
+        none, one, two = (
+            np.array(found["prior"])
+            for form in ("none", "one_step", "two_step")
+            for found in [correlations(-0.6, 0.0, {"peers.composition": form})]
+        )
+        assert none.max() < -0.1
+        assert one.max() > 2 * NEUTRAL
+        assert np.abs(two).max() < NEUTRAL
+
     def test_what_neutrality_costs(self) -> None:
         """Where good schools do sit in advantaged neighbourhoods, their being good is taken out with that."""
         none = correlations(0.6, 0.0, {"peers.composition": "none"})

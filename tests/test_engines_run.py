@@ -27,8 +27,8 @@ ENGINES: dict[str, dict[str, Any]] = {
 }
 FACTS = {
     "normal": {"outside_knots", "residual_sd", "r2", "skewness", "excess_kurtosis"},
-    "eiv": {"residual_sd", "r2", "least_reliability", "capped_columns"},
-    "residual_gain": {"residual_sd", "r2"},
+    "eiv": {"residual_sd", "r2", "prior_slope", "prior_slope_se", "least_reliability", "capped_columns"},
+    "residual_gain": {"residual_sd", "r2", "prior_slope", "prior_slope_se"},
 }
 OF_CURVES = {"crossing_share", "max_relative_gap", "pivots", "fallbacks"}
 SENTENCES = {
@@ -84,6 +84,19 @@ def test_cells_hold_what_the_engine_knows(run: GrowthRun, city_run: GrowthRun) -
     assert (run.cells["p"] >= 2).all()
     assert set(city_run.cells["engine"]) == {"quantile"}
     assert {"r2", "least_reliability"} <= {c.name for c in city_run.cells if c.null_count() == len(c)}
+
+
+def test_removing_the_error_makes_prior_scores_count_for_more(city_file: Path) -> None:
+    """With one prior and no more, in every cohort by the inverse of its reliability."""
+    few = {"cohorts.other_priors": 0, "peers.flags": []}
+    plain, exact = (
+        growth.run(city_file, CORE.replace(few | ENGINES[name] | {"student.prior_terms": "linear"})).cells
+        for name in ("residual_gain", "eiv")
+    )
+    gain = exact["prior_slope"] / plain["prior_slope"]
+    np.testing.assert_allclose(gain, 1 / exact["least_reliability"], rtol=1e-6)
+    assert gain.is_between(1.02, 1.25).all()
+    assert exact["prior_slope_se"].is_between(0, 0.1, closed="right").all()
 
 
 def test_manifest_and_headline_claim_no_certificate(run: GrowthRun) -> None:

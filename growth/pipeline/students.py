@@ -40,6 +40,8 @@ _CELL: dict[str, pl.DataType | type[pl.DataType]] = {
     "fallbacks": pl.Int64,
     "residual_sd": pl.Float64,
     "r2": pl.Float64,
+    "prior_slope": pl.Float64,
+    "prior_slope_se": pl.Float64,
     "skewness": pl.Float64,
     "excess_kurtosis": pl.Float64,
     "least_reliability": pl.Float64,

@@ -33,6 +33,14 @@ class LinearGrowth(StudentGrowth):
         return self.residual / self.fit.residual_sd
 
     @property
+    def prior_slope(self) -> tuple[float, float]:
+        """Slope of the most recent prior at its mean and its standard error [points per point].
+
+        The standard error is robust to what students of a school share; NaN with fewer than two schools.
+        """
+        return float(self.fit.coef[1]), float(self.fit.standard_error[1])
+
+    @property
     def diagnostics(self) -> dict[str, object]:
         """How the cohort was fitted, by column of the cells frame."""
         fit = self.fit
@@ -41,6 +49,8 @@ class LinearGrowth(StudentGrowth):
             "dropped_columns": list(fit.dropped),
             "residual_sd": fit.residual_sd,
             "r2": fit.r2,
+            "prior_slope": self.prior_slope[0],
+            "prior_slope_se": self.prior_slope[1],
         }
         if fit.least_reliability < 1:
             facts |= {"least_reliability": fit.least_reliability, "capped_columns": fit.capped}
