@@ -13,5 +13,7 @@ IntArray: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
 Aggregate: TypeAlias = Literal["mean", "median"]
-PercentileKind: TypeAlias = Literal["continuous", "integer"]
+PercentileKind: TypeAlias = Literal[
+    "continuous", "integer", "simex", "simex_integer", "simex_ranked", "simex_ranked_integer"
+]
 VarianceRule: TypeAlias = Literal["moments", "reml", "integrated"]

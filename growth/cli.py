@@ -135,6 +135,10 @@ def run(
     n_jobs: JobsOption = -1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(help="Folder for finished SIMEX replicates: an interrupted run goes on there."),
+    ] = None,
 ) -> None:
     """Compute growth percentiles and levels of a table, and write a run folder."""
     choices = _specification(spec)
@@ -146,7 +150,7 @@ def run(
         if report:
             require_extra()
         base = load_run(norms_from) if norms_from is not None else None
-        result = _compute(file, choices, n_jobs, base)
+        result = _compute(file, choices, n_jobs, base, checkpoints)
         _save(result, out, overwrite=overwrite, report=report)
         _show_results(result, out, report=report)
 
@@ -192,12 +196,25 @@ def _specification(choice: str) -> GrowthSpec:
         raise typer.Exit(_USAGE) from None
 
 
-def _compute(table: Any, spec: GrowthSpec, n_jobs: int, base: GrowthRun | None = None) -> GrowthRun:  # noqa: ANN401
+def _compute(
+    table: Any,  # noqa: ANN401
+    spec: GrowthSpec,
+    n_jobs: int,
+    base: GrowthRun | None = None,
+    checkpoints: Path | None = None,
+) -> GrowthRun:
     from growth.pipeline import run as run_street
 
     frozen = {} if base is None else {"cuts": base.cuts, "norms": base.norms}
     with _progress() as progress:
-        result: GrowthRun = run_street(table, spec, n_jobs=n_jobs, progress=progress, **frozen)  # type: ignore[arg-type]
+        result: GrowthRun = run_street(
+            table,
+            spec,
+            n_jobs=n_jobs,
+            progress=progress,
+            checkpoints=checkpoints,
+            **frozen,  # type: ignore[arg-type]
+        )
     return result
 
 
@@ -208,7 +225,7 @@ def _progress() -> Iterator[Callable[[int, int, str], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description:<48}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading", total=None)
 

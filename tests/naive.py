@@ -7,7 +7,7 @@ B-splines, lists and loops): agreement means that the definition is met, not tha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 from scipy.interpolate import BSpline
@@ -176,3 +176,67 @@ def percentile(row: FloatArray, taus: FloatArray, y: float) -> float:
     if y > row[-1]:
         return (1 + float(taus[-1])) / 2
     return float(np.interp(y, row, taus))
+
+
+@dataclass(frozen=True)
+class Simex:
+    """SIMEX by its definition, a linear program per quantile and replicate."""
+
+    curves: FloatArray
+    """Extrapolated and sorted, shape (n, m)."""
+
+    @classmethod
+    def of(
+        cls,
+        priors: FloatArray,
+        perturbed: list[list[FloatArray]],
+        lambdas: tuple[float, ...],
+        score: FloatArray,
+        taus: FloatArray,
+        degree: int,
+    ) -> Simex:
+        """Fit; `perturbed` has, per lambda and replicate, priors of shape (n, k)."""
+        means = []
+        for replicates in [[priors], *perturbed]:
+            lines = [
+                simex_knots(np.concatenate([r[:, j] for r in replicates])) for j in range(priors.shape[1])
+            ]
+            total = np.zeros((len(score), len(taus)))
+            for moved in replicates:
+                parts = [spline_columns(moved[:, j], *line, 3) for j, line in enumerate(lines)]
+                design = np.column_stack([np.ones(len(score)), *parts])
+                coef = np.array([solve_lp(design, score, float(tau)).coef for tau in taus])
+                total += curves(design, coef, digits=5)
+            means.append(total / len(replicates))
+        at_minus_one = np.empty_like(means[0])
+        for i in range(len(score)):
+            for t in range(len(taus)):
+                course = np.polyfit([0.0, *lambdas], [mean[i, t] for mean in means], degree)
+                at_minus_one[i, t] = np.polyval(course, -1.0)
+        return cls(np.sort(at_minus_one, axis=1))
+
+
+def simex_knots(scores: FloatArray) -> tuple[tuple[float, ...], tuple[float, float]]:
+    """Return knots at the quintiles, and boundaries a tenth of the range beyond its ends; three decimals."""
+    low, high = float(min(scores)), float(max(scores))
+    knots = tuple(round(float(np.quantile(scores, q)), 3) for q in (0.2, 0.4, 0.6, 0.8))
+    return knots, (round(low - (high - low) / 10, 3), round(high + (high - low) / 10, 3))
+
+
+def eighths(row: FloatArray, y: float) -> float:
+    """Return the place of a score among its curves and the midpoints between them, three times over."""
+    points = [float(v) for v in row]
+    for _ in range(3):
+        middles = [(a + b) / 2 for a, b in pairwise(points)]
+        points = sorted([*points, *middles])
+    place = sum(v < y for v in points) / 8
+    return {0.0: 1.0, 100.0: 99.0}.get(place, place)
+
+
+def ranked(places: list[float]) -> list[int]:
+    """Return ranks in percent, ties at their mean rank, half to even, within 1-99."""
+    out = []
+    for place in places:
+        below, equal = sum(p < place for p in places), sum(p == place for p in places)
+        out.append(min(max(round(100 * (below + (equal + 1) / 2) / len(places)), 1), 99))
+    return out

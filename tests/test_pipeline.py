@@ -433,10 +433,10 @@ class TestFailsClosed:
 
         original = street.student_growth
 
-        def failing(panel: Panel, spec: GrowthSpec, *, n_jobs: int) -> StudentGrowth:
+        def failing(panel: Panel, spec: GrowthSpec, **options: object) -> StudentGrowth:
             if panel.key == "MATH_2025_G7_own1":
                 raise CohortError("a prior does not vary")
-            return original(panel, spec, n_jobs=n_jobs)
+            return original(panel, spec, **options)  # type: ignore[arg-type]
 
         monkeypatch.setattr(street, "student_growth", failing)
         with pytest.raises(CohortError, match="does not vary"):

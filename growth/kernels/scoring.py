@@ -200,6 +200,37 @@ def curve_values(
 
 
 @kernel
+def add_curve_values(
+    design: FloatArray,
+    columns: IntArray,
+    ends: IntArray,
+    coef: FloatArray,
+    rearrange: bool,
+    scale: float,
+    low: float,
+    high: float,
+    sums_out: FloatArray,
+) -> int:
+    """Add the values of `curve_values` to `sums_out`, shape (n, m), without storing them.
+
+    Returns the number of rows whose values are not finite.
+    """
+    m, room = coef.shape[0], coef.shape[1] + 4 * ends.shape[0]
+    turned = np.ascontiguousarray(coef.T)
+    used, value, stops = np.zeros(room, np.int64), np.empty(room), np.empty(ends.shape[0], np.int64)
+    part, q = np.empty(m), np.empty(m)
+    unknown = 0
+    for i in range(design.shape[0]):
+        _curves(design, i, columns, ends, turned, used, value, stops, part, q)
+        unknown += not np.isfinite(q[0])
+        if rearrange:
+            _insertion_sort(q)
+        for k in range(m):
+            sums_out[i, k] += _shown(q[k], scale, low, high)
+    return unknown
+
+
+@kernel
 def _stays(q: FloatArray, k: int) -> bool:
     """Tell whether sorting leaves the value at place k."""
     v, less, upto = q[k], 0, 0

@@ -13,7 +13,7 @@ from growth.errors import ColumnError, did_you_mean, problem
 from growth.panel.table import StudentTable
 from growth.spec import Peers
 
-__all__ = ["Category", "Covariates", "read_covariates", "refuse_missing"]
+__all__ = ["Category", "Covariates", "read_covariates", "refuse_missing", "school_means"]
 
 Columns: TypeAlias = dict[str, FloatArray]
 """Name -> column of one cohort, shape (n,), without NaN."""
@@ -95,7 +95,7 @@ class Covariates:
             columns |= _products(parts[first], parts[second])
         if self.school is not None:
             averaged = {"prior": prior} | {name: parts[name][name] for name in self.flags}
-            columns |= {f"school_mean:{k}": _school_means(self.school[rows], v) for k, v in averaged.items()}
+            columns |= {f"school_mean:{k}": school_means(self.school[rows], v) for k, v in averaged.items()}
         matrix = np.column_stack(list(columns.values())) if columns else np.empty((len(rows), 0))
         return np.ascontiguousarray(matrix, dtype=np.float64), tuple(columns)
 
@@ -171,7 +171,8 @@ def _products(first: Columns, second: Columns) -> Columns:
     return {f"{a}:{b}": left * right for a, left in first.items() for b, right in second.items()}
 
 
-def _school_means(school: IntArray, values: FloatArray) -> FloatArray:
+def school_means(school: IntArray, values: FloatArray) -> FloatArray:
+    """Return each student's school's mean, shape (n,); without a school (code -1), that of all students."""
     _, place, counts = np.unique(school, return_inverse=True, return_counts=True)
     means: FloatArray = (np.bincount(place, weights=values) / counts)[place]
     return np.where(school < 0, values.mean(), means)

@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 
 from growth.panel import Panel, PanelSet
-from growth.pipeline.students import Fitted
+from growth.pipeline.students import Fitted, corrected_columns
 from growth.school import Ledger, fairness_ledger
-from growth.spec import GrowthSpec, Peers
+from growth.school.counted import PERCENTILE_COLUMNS
+from growth.spec import GrowthSpec, Peers, Simex
 
 __all__ = ["ledger", "plain_panels", "without_peers"]
 
@@ -19,8 +20,12 @@ Fit = Callable[[Sequence[Panel], GrowthSpec], Sequence[Fitted]]
 
 
 def without_peers(spec: GrowthSpec) -> GrowthSpec:
-    """Return the specification that compares students on prior scores only."""
-    return spec.model_copy(update={"peers": Peers()})
+    """Return the specification that compares students on prior scores only.
+
+    SIMEX is left out where schools are not built from it.
+    """
+    idle = {} if spec.school.percentile.startswith("simex") else {"simex": Simex()}
+    return spec.model_copy(update={"peers": Peers(), **idle})
 
 
 def plain_panels(panels: PanelSet, spec: GrowthSpec) -> tuple[Panel, ...]:
@@ -28,7 +33,7 @@ def plain_panels(panels: PanelSet, spec: GrowthSpec) -> tuple[Panel, ...]:
 
     None where `spec` has no peer definition: the run's own fit is unadjusted then.
     """
-    if without_peers(spec) == spec:
+    if spec.peers == Peers():
         return ()
     used = set(panels.current["highest"].drop_nulls().unique())
     return tuple(
@@ -61,19 +66,38 @@ def ledger(
     current = panels.current.sort("row")
     priors = [_members(p, pl.Series("prior", np.ascontiguousarray(p.priors[:, 0]))) for p in panels.panels]
     with_prior = current.join(pl.concat(priors), on=["row", "highest"], how="left", maintain_order="left")
-    results = students.filter("highest").with_columns(with_prior["prior"])
+    continuous, integer, counted = _what_counts(spec)
+    results = students.filter("highest").with_columns(
+        with_prior["prior"], pl.col(continuous).alias("percentile"), pl.col(integer).alias("sgp")
+    )
     if not plain:
-        return fairness_ledger(results, None, effects, spec)
+        return fairness_ledger(results, None, effects, counted)
     found = [
         _members(
             one.panel,
             pl.Series("percentile", one.growth.percentile),
             pl.Series("sgp", one.growth.sgp).cast(pl.Int16),
-        )
+            *corrected_columns(one.growth),
+        ).with_columns(pl.col(continuous).alias("percentile"), pl.col(integer).alias("sgp"))
         for one in plain
     ]
     unadjusted = current.join(pl.concat(found), on=["row", "highest"], how="left", maintain_order="left")
-    return fairness_ledger(results, unadjusted, effects, spec)
+    return fairness_ledger(results, unadjusted, effects, counted)
+
+
+def _what_counts(spec: GrowthSpec) -> tuple[str, str, GrowthSpec]:
+    """Return the columns of the students' percentiles that schools are built from, continuous and integer.
+
+    Beside them the specification that calls them `percentile` and `sgp`.
+    """
+    chosen = spec.school.percentile
+    if not chosen.startswith("simex"):
+        return "percentile", "sgp", spec
+    column = PERCENTILE_COLUMNS[chosen]
+    suffix = column.removeprefix("percentile").removeprefix("sgp")
+    kind = "continuous" if column.startswith("percentile") else "integer"
+    school = spec.school.model_copy(update={"percentile": kind})
+    return f"percentile{suffix}", f"sgp{suffix}", spec.model_copy(update={"school": school})
 
 
 def _members(panel: Panel, *values: pl.Series) -> pl.DataFrame:

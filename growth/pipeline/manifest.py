@@ -83,7 +83,8 @@ def manifest(
             "cpus": os.cpu_count(),
         },
         "threads": stamp.threads,
-        "seeds": {"school.seed": spec.school.seed},
+        "seeds": {"school.seed": spec.school.seed}
+        | ({"simex.seed": spec.simex.seed} if spec.simex.use == "simex" else {}),
         "started": clock.started,
         "finished": _now(),
         "seconds": {stage: round(seconds, 4) for stage, seconds in clock.seconds.items()},

@@ -7,10 +7,11 @@ Every number is made in a room of its own; here they are only handed on, and eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any
 
 import joblib
 from threadpoolctl import threadpool_limits
@@ -20,16 +21,15 @@ from growth.panel import CsemFunction, Panel, StudentTable, build_panels, read_t
 from growth.pipeline.account import account_of_rows
 from growth.pipeline.ledger import ledger, plain_panels, without_peers
 from growth.pipeline.manifest import Clock, Stamp, manifest
+from growth.pipeline.progress import Progress, Steps
 from growth.pipeline.result import GrowthRun
 from growth.pipeline.students import Fitted, cells_frame, students_frame
 from growth.school import Norms, school_growth
 from growth.spec import GrowthSpec
 from growth.student import compose, student_growth
+from growth.student.simex import blocks_of
 
 __all__ = ["run"]
-
-Progress: TypeAlias = Callable[[int, int, str], None]
-"""Called with (steps done, steps in all, what is done next or was done last)."""
 
 _STAGES = 3
 """Steps besides the cohorts: reading, school growth, levels."""
@@ -44,6 +44,7 @@ def run(
     cuts: LevelCuts | None = None,
     norms: Norms | None = None,
     csem: CsemFunction | None = None,
+    checkpoints: str | Path | None = None,
 ) -> GrowthRun:
     """Compute student growth percentiles, school growth percentiles and levels.
 
@@ -58,7 +59,7 @@ def run(
         Threads that fit cohorts beside each other; -1 for all cores, None for one unless a
         ``joblib.parallel_config`` says otherwise. Results are the same bit for bit.
     progress : callable, optional
-        Called from the calling thread with (steps done, steps in all, label).
+        Called with (steps done, steps in all, label), one call at a time, from the thread that did the step.
     cuts : LevelCuts, optional
         Cut points of an earlier year (``earlier.cuts``), to keep them.
     norms : Norms, optional
@@ -67,6 +68,10 @@ def run(
     csem : callable, optional
         For ``measurement.csem = "function"``: called with (scores, subject, grade, year), the scores of shape
         (n,), it returns their conditional standard errors of measurement, shape (n,).
+    checkpoints : str or Path, optional
+        Folder in which SIMEX keeps the replicates it has finished: interrupted and started again with the
+        same input, a run goes on there, to the same results bit for bit. Its files hold student data without
+        ids; delete them when the run is done.
 
     Returns
     -------
@@ -99,19 +104,21 @@ def run(
 
     plain = plain_panels(panels, choices)
     fits = len(panels.panels) + len(plain)
-    report = _reporter(progress, fits + _STAGES)
-    report(1, "cohorts formed")
+    prior_scores_only = without_peers(choices)
+    replicates = len(panels.panels) * _blocks(choices) + len(plain) * _blocks(prior_scores_only)
+    steps = Steps(progress, fits + replicates + _STAGES)
+    steps.add("cohorts formed")
     threads = joblib.effective_n_jobs(n_jobs)
-    fitted = _fit(panels.panels, choices, threads, report)
-    every = choices.cohorts.report == "all"
-    students = students_frame(source, panels, fitted, every_pattern=every)
+    bench = _Bench(threads, steps, None if checkpoints is None else Path(checkpoints))
+    fitted = _fit(panels.panels, choices, bench)
+    students = students_frame(source, panels, fitted, choices)
     clock.lap("student growth")
-    bare = _fit(plain, without_peers(choices), threads, report, done=len(fitted))
+    bare = _fit(plain, prior_scores_only, bench)
     fairness = ledger(students, panels, bare, composed.effects, choices)
     clock.lap("fairness")
 
     schools = school_growth(students, choices, norms=norms)
-    report(fits + 2, "school growth")
+    steps.add("school growth")
     clock.lap("school growth")
     used_cuts = level_cuts(choices, schools.frame) if cuts is None else cuts
     frames = {
@@ -141,33 +148,38 @@ def run(
         norms=schools.norms,
         to_caller=source.to_caller,
     )
-    report(fits + _STAGES, "levels")
+    steps.add("levels")
     return result
 
 
-def _reporter(progress: Progress | None, total: int) -> Callable[[int, str], None]:
-    def report(done: int, label: str) -> None:
-        if progress is not None:
-            progress(done, total, label)
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """Where cohorts are fitted, and who watches."""
 
-    return report
+    threads: int
+    steps: Steps
+    checkpoints: Path | None
 
 
-def _fit(
-    panels: Sequence[Panel],
-    spec: GrowthSpec,
-    threads: int,
-    report: Callable[[int, str], None],
-    done: int = 0,
-) -> list[Fitted]:
+def _blocks(spec: GrowthSpec) -> int:
+    """Return the steps that SIMEX takes within a cohort."""
+    return len(spec.simex.lambdas) * len(blocks_of(spec.simex)) if spec.simex.use == "simex" else 0
+
+
+def _fit(panels: Sequence[Panel], spec: GrowthSpec, bench: _Bench) -> list[Fitted]:
     """Fit every cohort, in the order of `panels`; the most expensive go first, so that none is left over."""
+    threads = bench.threads
     inner = 1 if len(panels) >= threads else threads
     order = sorted(range(len(panels)), key=lambda i: -_cost(panels[i]))
 
     def one(i: int) -> tuple[int, Fitted]:
-        start = perf_counter()
-        growth = student_growth(panels[i], spec, n_jobs=inner)
-        return i, Fitted(panels[i], growth, perf_counter() - start)
+        start, panel = perf_counter(), panels[i]
+
+        def watch(label: str) -> None:
+            bench.steps.add(f"{panel.key}, {label}")
+
+        growth = student_growth(panel, spec, n_jobs=inner, watch=watch, folder=bench.checkpoints)
+        return i, Fitted(panel, growth, perf_counter() - start)
 
     # The library behind numpy adds in another order with another number of threads; one thread each keeps
     # results equal on every machine and under every n_jobs.
@@ -177,7 +189,7 @@ def _fit(
         found: dict[int, Fitted] = {}
         for i, fitted in results:
             found[i] = fitted
-            report(done + len(found) + 1, panels[i].key)
+            bench.steps.add(panels[i].key)
     return [found[i] for i in range(len(panels))]
 
 

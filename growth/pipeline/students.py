@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from growth.panel import Panel, PanelSet, StudentTable
-from growth.student import StudentGrowth
+from growth.spec import GrowthSpec
+from growth.student import QuantileGrowth, StudentGrowth
 
-__all__ = ["Fitted", "cells_frame", "students_frame"]
+__all__ = ["Fitted", "cells_frame", "corrected_columns", "students_frame"]
 
 _FRONT = ("student_id", "year", "subject", "grade", "school_id", "district_id", "score")
 _RESULTS: dict[str, pl.DataType] = {
@@ -22,6 +23,13 @@ _RESULTS: dict[str, pl.DataType] = {
     "expected_score": pl.Float64(),
     "residual": pl.Float64(),
 }
+_CORRECTED: dict[str, pl.DataType] = {
+    "sgp_simex": pl.Int16(),
+    "sgp_simex_ranked": pl.Int16(),
+    "percentile_simex": pl.Float64(),
+    "percentile_simex_ranked": pl.Float64(),
+}
+"""Beside the results, in runs that correct for measurement error by SIMEX."""
 _ADDED = ("status", *_RESULTS, "highest")
 _CELL: dict[str, pl.DataType | type[pl.DataType]] = {
     "cohort": pl.String,
@@ -61,7 +69,7 @@ class Fitted:
 
 
 def students_frame(
-    table: StudentTable, panels: PanelSet, fitted: Sequence[Fitted], *, every_pattern: bool
+    table: StudentTable, panels: PanelSet, fitted: Sequence[Fitted], spec: GrowthSpec
 ) -> pl.DataFrame:
     """Return one row per current-year row in scope, or per student and prior pattern.
 
@@ -71,34 +79,37 @@ def students_frame(
     panels : PanelSet
     fitted : sequence of Fitted
         One per panel.
-    every_pattern : bool
-        Keep the results of every prior pattern of a student instead of the fullest.
+    spec : GrowthSpec
+        ``cohorts.report``: the results of every prior pattern of a student, or of the fullest.
 
     Returns
     -------
     polars.DataFrame
         In the order of the table, fullest pattern first: identity, score, status, cohort, n_priors,
-        norm_group, sgp (1-99), percentile (0-1), expected_score and residual [scale-score points], highest
-        (true on exactly one row per row in scope), then the table's other columns; one that bears the name
-        of a result gets the suffix ``_input``.
+        norm_group, sgp (1-99), percentile (0-1), expected_score and residual [scale-score points], with SIMEX
+        sgp_simex, sgp_simex_ranked (1-99), percentile_simex, percentile_simex_ranked (0-1), highest (true on
+        exactly one row per row in scope), then the table's other columns; one that bears the name of a result
+        gets the suffix ``_input``.
     """
+    corrected = tuple(_CORRECTED) if spec.simex.use == "simex" else ()
+    added = (*_ADDED[:-1], *corrected, _ADDED[-1])
     current = panels.current
     unscored = current.filter(pl.col("highest").is_null()).select("row", "status")
     scored = current.filter(pl.col("highest").is_not_null()).rename({"highest": "_fullest"})
-    results = scored.join(_results(fitted), on="row", how="left").with_columns(
+    results = scored.join(_results(fitted, corrected), on="row", how="left").with_columns(
         (pl.col("cohort") == pl.col("_fullest")).alias("highest")
     )
-    if not every_pattern:
+    if spec.cohorts.report == "highest":
         results = results.filter("highest")
     results = results.drop("_fullest")
     results = pl.concat([results, unscored.with_columns(pl.lit(True).alias("highest"))], how="diagonal")
     results = results.sort(
         ["row", "highest", "n_priors", "cohort"], descending=[False, True, True, False], nulls_last=True
     )
-    source = _without_clashes(table.frame)[results["row"].to_numpy()]
+    source = _without_clashes(table.frame, added)[results["row"].to_numpy()]
     front = [name for name in _FRONT if name in source.columns]
     rest = [name for name in source.columns if name not in front]
-    return pl.concat([source.select(front), results.select(_ADDED), source.select(rest)], how="horizontal")
+    return pl.concat([source.select(front), results.select(added), source.select(rest)], how="horizontal")
 
 
 def cells_frame(fitted: Iterable[Fitted], engine: str) -> pl.DataFrame:
@@ -107,7 +118,18 @@ def cells_frame(fitted: Iterable[Fitted], engine: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_CELL)
 
 
-def _results(fitted: Iterable[Fitted]) -> pl.DataFrame:
+def corrected_columns(growth: StudentGrowth) -> list[pl.Series]:
+    """Return the columns of percentiles corrected by SIMEX; none without them."""
+    simex = growth.simex if isinstance(growth, QuantileGrowth) else None
+    if simex is None:
+        return []
+    values = (simex.sgp, simex.sgp_ranked, simex.percentile, simex.percentile_ranked)
+    named = zip(_CORRECTED.items(), values, strict=True)
+    return [pl.Series(name, value).cast(dtype) for (name, dtype), value in named]
+
+
+def _results(fitted: Iterable[Fitted], corrected: Sequence[str]) -> pl.DataFrame:
+    schema = _RESULTS | {name: _CORRECTED[name] for name in corrected}
     parts = [
         pl.DataFrame(
             {"row": one.panel.row, "sgp": one.growth.sgp, "percentile": one.growth.percentile}
@@ -117,18 +139,19 @@ def _results(fitted: Iterable[Fitted]) -> pl.DataFrame:
             pl.lit(one.panel.key).alias("cohort"),
             pl.lit(len(one.panel.pattern.priors)).alias("n_priors"),
             pl.lit(one.panel.norm_group).alias("norm_group"),
+            *corrected_columns(one.growth),
         )
         for one in fitted
     ]
-    frame = pl.concat(parts) if parts else pl.DataFrame(schema={"row": pl.Int64(), **_RESULTS})
-    return frame.select("row", *(pl.col(name).cast(dtype) for name, dtype in _RESULTS.items()))
+    frame = pl.concat(parts) if parts else pl.DataFrame(schema={"row": pl.Int64(), **schema})
+    return frame.select("row", *(pl.col(name).cast(dtype) for name, dtype in schema.items()))
 
 
-def _without_clashes(frame: pl.DataFrame) -> pl.DataFrame:
+def _without_clashes(frame: pl.DataFrame, added: Sequence[str]) -> pl.DataFrame:
     names = set(frame.columns)
     renamed: dict[str, str] = {}
     for name in frame.columns:
-        if name in _ADDED:
+        if name in added:
             new = f"{name}_input"
             while new in names:
                 new += "_input"

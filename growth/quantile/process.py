@@ -141,6 +141,34 @@ class QuantileProcess:
         """
         return self._reading(rearrange, digits, bounds).curves(self._checked(design))
 
+    def add_curves(
+        self, design: FloatArray, sums_out: FloatArray, *, rearrange: bool = True, digits: int | None = None
+    ) -> None:
+        """Add the conditional quantiles of `predict` to running sums, without storing them.
+
+        Parameters
+        ----------
+        design : ndarray, shape (n, p)
+            Finite.
+        sums_out : ndarray, shape (n, m)
+            C-contiguous; a slice of rows of a larger array will do.
+        rearrange, digits
+            As in `predict`.
+
+        Raises
+        ------
+        SpecError
+            If the design has other columns than the fit, or the sums another shape.
+        ColumnError
+            If a row has no finite quantiles.
+        """
+        design = self._checked(design)
+        if sums_out.shape != (len(design), len(self.taus)):
+            raise SpecError(
+                f"Sums of shape {sums_out.shape}; the curves have shape {(len(design), len(self.taus))}."
+            )
+        self._reading(rearrange, digits, None).add_curves(design, sums_out)
+
     def score(
         self,
         design: FloatArray,

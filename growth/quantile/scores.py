@@ -62,6 +62,16 @@ class Reading:
         )
         return out
 
+    def add_curves(self, design: FloatArray, sums_out: FloatArray) -> None:
+        """Add the values of all curves to `sums_out`, shape (n, m), without storing them."""
+        groups = _groups(self.coef.shape[1], self.blocks)
+        rows = _plain(design)
+        _require_finite(
+            scoring.add_curve_values(
+                rows, *groups, self.coef, self.rearrange, self.scale, *self.bounds, sums_out
+            )
+        )
+
     def scores(self, design: FloatArray, response: FloatArray, n_jobs: int | None) -> Scores:
         """Place each response, shape (n,), among the curves of its row."""
         n, m = design.shape[0], len(self.taus)

@@ -249,14 +249,33 @@ def _prediction(spec: GrowthSpec) -> str:
 
 
 def _true_prediction(spec: GrowthSpec) -> str:
-    source = {
+    correction = f"""The prediction is corrected for the error of measurement in the earlier scores, with the
+        standard errors {_source_of_csem(spec)} (errors in variables; Fuller 1987)."""
+    return f"{_prediction(spec)} {_flow(correction)}"
+
+
+def _source_of_csem(spec: GrowthSpec) -> str:
+    return {
         "column": "published for each score",
         "table": "published by the testing program for each grade and subject",
         "function": "supplied with the data",
     }[spec.measurement.csem]
-    correction = f"""The prediction is corrected for the error of measurement in the earlier scores, with the
-        standard errors {source} (errors in variables; Fuller 1987)."""
-    return f"{_prediction(spec)} {_flow(correction)}"
+
+
+def _simex(spec: GrowthSpec) -> str:
+    rules = spec.simex
+    if rules.use == "none":
+        return ""
+    most = f"{max(rules.lambdas):g}"
+    return _flow(
+        f"""Beside it stands one that is corrected for the error of measurement in the earlier scores, with
+        the standard errors {_source_of_csem(spec)}: the curves are fitted again to earlier scores with more
+        and more error, up to {most} times its variance added, {rules.replicates} times each, and a
+        {rules.extrapolation} trend leads back to scores without error (SIMEX; Shang, VanIwaarden &
+        Betebenner 2015). Ranked among all students of the comparison it is spread evenly again (ranked SIMEX;
+        Castellano & McCaffrey 2017). Corrected percentiles serve averages over many students; one student's
+        is less certain than the uncorrected one."""
+    )
 
 
 def _splines(spec: GrowthSpec) -> str:
@@ -281,13 +300,15 @@ def _curves(spec: GrowthSpec) -> str:
         f"""{curves} curves of the scores that similar students reach, from low to high, are fitted by
         quantile regression on {_splines(spec)}. {order} A student's
         growth percentile is the share of similar students whom the curves place below the student's
-        score (Betebenner 2009)."""
+        score (Betebenner 2009). {_simex(spec)}"""
     )
 
 
 def _aggregate(spec: GrowthSpec) -> str:
     school = spec.school
-    kind = "unrounded" if school.percentile == "continuous" else "whole-number (1 to 99)"
+    kind = "whole-number (1 to 99)" if "integer" in school.percentile else "unrounded"
+    if school.percentile.startswith("simex"):
+        kind += ", ranked SIMEX" if "ranked" in school.percentile else ", SIMEX"
     parts = [f"The {school.aggregate} of its students' {kind} percentiles."]
     if school.enrolled_only:
         parts.append("Only students enrolled for the full year count.")
@@ -431,10 +452,16 @@ def _neutrality(spec: GrowthSpec, facts: PageFacts) -> str:
             earlier scores fall short of it more often than others: part of what put them high was error. Over
             the students of a school these errors average out; look at the correlation between schools."""
         )
-        return " ".join([first, *found])
-    first = _flow(
-        """Tests measure with error, and that error ties the results of schools to the achievement of the
-        students who come to them. A correlation near zero between students holds by construction and does
-        not rule this out; look at the one between schools."""
-    )
+    elif spec.school.percentile.startswith("simex"):
+        first = _flow(
+            """Tests measure with error. Students' percentiles are corrected for it, so that those with high
+            earlier scores tend to have lower ones: part of what put them high was error. Over the students of
+            a school these errors average out; look at the correlation between schools."""
+        )
+    else:
+        first = _flow(
+            """Tests measure with error, and that error ties the results of schools to the achievement of the
+            students who come to them. A correlation near zero between students holds by construction and
+            does not rule this out; look at the one between schools."""
+        )
     return " ".join([first, *found])

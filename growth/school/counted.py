@@ -11,8 +11,17 @@ from growth._types import FloatArray, IntArray, PercentileKind
 from growth.errors import ColumnError, did_you_mean, problem
 from growth.spec import GrowthSpec
 
-__all__ = ["Counted", "count_results"]
+__all__ = ["PERCENTILE_COLUMNS", "Counted", "count_results"]
 
+PERCENTILE_COLUMNS: dict[PercentileKind, str] = {
+    "continuous": "percentile",
+    "integer": "sgp",
+    "simex": "percentile_simex",
+    "simex_integer": "sgp_simex",
+    "simex_ranked": "percentile_simex_ranked",
+    "simex_ranked_integer": "sgp_simex_ranked",
+}
+"""Column of the students frame behind each choice of ``school.percentile``."""
 _UNIT = ["year", "subject", "school_id"]
 
 
@@ -90,9 +99,8 @@ def _waterfall(students: pl.DataFrame, steps: list[tuple[str, pl.Expr, str]]) ->
 
 
 def _values(kept: pl.DataFrame, kind: PercentileKind) -> FloatArray:
-    column, scale, low, high = (
-        ("percentile", 100.0, 0.0, 1.0) if kind == "continuous" else ("sgp", 1.0, 1.0, 99.0)
-    )
+    column = PERCENTILE_COLUMNS[kind]
+    scale, low, high = (100.0, 0.0, 1.0) if column.startswith("percentile") else (1.0, 1.0, 99.0)
     values = kept[column].cast(pl.Float64).fill_null(np.nan).to_numpy()
     bad = int(np.count_nonzero(~((values >= low) & (values <= high))))
     if bad:
@@ -109,7 +117,7 @@ def _values(kept: pl.DataFrame, kind: PercentileKind) -> FloatArray:
 
 def _require(students: pl.DataFrame, spec: GrowthSpec) -> None:
     needs = dict.fromkeys([*_UNIT, "status", "highest"], "every run")
-    needs["percentile" if spec.school.percentile == "continuous" else "sgp"] = "school.percentile"
+    needs[PERCENTILE_COLUMNS[spec.school.percentile]] = "school.percentile"
     needs |= {column: f"groups.flags.{label}" for label, column in spec.groups.flags.items()}
     if spec.groups.race:
         needs[spec.groups.race] = "groups.race"

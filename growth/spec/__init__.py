@@ -17,6 +17,7 @@ from growth.spec.model import (
 )
 from growth.spec.peers import Peers
 from growth.spec.school import Groups, School
+from growth.spec.simex import Simex
 
 __all__ = [
     "Basis",
@@ -36,5 +37,6 @@ __all__ = [
     "Quantiles",
     "Scale",
     "School",
+    "Simex",
     "Student",
 ]

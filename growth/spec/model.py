@@ -24,6 +24,7 @@ from growth.spec.index import Index
 from growth.spec.part import PART
 from growth.spec.peers import Peers
 from growth.spec.school import Groups, School
+from growth.spec.simex import Simex, refuse_contradictions
 
 PRESETS = ("core", "core_vendor", "sgp", "california", "new_york")
 """This engine's own model, and published systems; each a commented TOML file."""
@@ -245,6 +246,7 @@ class GrowthSpec(_Part):
     quantiles: Quantiles = Quantiles()
     student: Student = Student()
     measurement: Measurement = Measurement()
+    simex: Simex = Simex()
     correction: Correction = Correction()
     school: School = School()
     groups: Groups = Groups()
@@ -278,6 +280,7 @@ class GrowthSpec(_Part):
             )
         if self.student.engine == "eiv" and any("prior" in pair for pair in self.peers.pairs):
             raise ValueError('student.engine = "eiv" has no correction for interactions with "prior"')
+        refuse_contradictions(self)
         return self
 
     def _chosen(self) -> Iterator[tuple[str, tuple[str, ...]]]:

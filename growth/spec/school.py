@@ -18,6 +18,8 @@ class School(BaseModel):
     model_config = PART
 
     percentile: PercentileKind = "continuous"
+    """Student percentile that schools are built from: continuous in (0, 1) or the integer SGP 1-99; corrected
+    for measurement error by SIMEX or ranked SIMEX, likewise continuous or (`_integer`) 1-99."""
     aggregate: Aggregate = "mean"
     standard_error: Literal["pooled", "own", "sgp"] = "pooled"
     """Mean: pooled within-school SD (or the school's own SD) / sqrt(n); median: 50 / sqrt(n).

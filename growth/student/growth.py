@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from growth._types import FloatArray
@@ -15,12 +17,19 @@ from growth.student.engines.normal import NormalGrowth, normal_cuts, normal_grow
 from growth.student.engines.quantile import QuantileGrowth, quantile_cuts, quantile_growth
 from growth.student.engines.residual_gain import residual_gain_growth
 from growth.student.result import StudentGrowth
+from growth.student.simex import Watch
 
 __all__ = ["StudentGrowth", "percentile_cuts", "student_growth"]
 
 
 def student_growth(
-    panel: Panel, spec: GrowthSpec, *, process: QuantileProcess | None = None, n_jobs: int | None = None
+    panel: Panel,
+    spec: GrowthSpec,
+    *,
+    process: QuantileProcess | None = None,
+    n_jobs: int | None = None,
+    watch: Watch | None = None,
+    folder: Path | None = None,
 ) -> StudentGrowth:
     """Fit a cohort and place every student among similar students.
 
@@ -35,6 +44,10 @@ def student_growth(
         Coefficients belong to knots, so ``spec.basis.fixed`` must hold the knots of every prior.
     n_jobs : int, optional
         Threads; results do not depend on it.
+    watch : callable, optional
+        Called with a few words after each block of SIMEX replicates.
+    folder : Path, optional
+        Where SIMEX keeps finished replicates, so that it can be interrupted and go on.
 
     Returns
     -------
@@ -52,18 +65,19 @@ def student_growth(
         If a frozen process comes without fixed knots, does not fit the design, or meets another engine; if
         composition is taken out in two steps and `growth.student.compose` has not seen the panel.
     """
-    if spec.peers.composition == "two_step":
-        found = _placed(without_composition(panel), spec, process, n_jobs)
-        return with_composition(found, panel)
-    return _placed(panel, spec, process, n_jobs)
+    two_steps = spec.peers.composition == "two_step"
+    placed = without_composition(panel) if two_steps else panel
+    if spec.student.engine == "quantile":
+        found: StudentGrowth = quantile_growth(
+            placed, spec, process=process, n_jobs=n_jobs, watch=watch, folder=folder
+        )
+    else:
+        found = _without_curves(placed, spec, process)
+    return with_composition(found, panel) if two_steps else found
 
 
-def _placed(
-    panel: Panel, spec: GrowthSpec, process: QuantileProcess | None, n_jobs: int | None
-) -> StudentGrowth:
+def _without_curves(panel: Panel, spec: GrowthSpec, process: QuantileProcess | None) -> StudentGrowth:
     engine = spec.student.engine
-    if engine == "quantile":
-        return quantile_growth(panel, spec, process=process, n_jobs=n_jobs)
     if process is not None:
         raise SpecError(f'A frozen process needs student.engine = "quantile", not {engine!r}.')
     if engine == "normal":

@@ -13,16 +13,18 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from growth._types import FloatArray, IntArray
-from growth.errors import SpecError
+from growth.errors import SpecError, problem
 from growth.panel import Panel
 from growth.quantile import QuantileProcess, Scores, SplineBasis, fit_quantiles, spline_design
 from growth.spec import GrowthSpec
 from growth.student.design import spline_terms
 from growth.student.result import HUNDRED, StudentGrowth
+from growth.student.simex import SimexGrowth, Watch, simex_growth
 
 __all__ = ["QuantileGrowth", "quantile_cuts", "quantile_growth"]
 
@@ -39,6 +41,8 @@ class QuantileGrowth(StudentGrowth):
     """Spline basis per prior."""
     process: QuantileProcess
     """The fitted curves with their certificate."""
+    simex: SimexGrowth | None = None
+    """Percentiles corrected for measurement error, if the specification asks for them."""
 
     @property
     def diagnostics(self) -> dict[str, object]:
@@ -60,9 +64,18 @@ class QuantileGrowth(StudentGrowth):
 
 
 def quantile_growth(
-    panel: Panel, spec: GrowthSpec, *, process: QuantileProcess | None = None, n_jobs: int | None = None
+    panel: Panel,
+    spec: GrowthSpec,
+    *,
+    process: QuantileProcess | None = None,
+    n_jobs: int | None = None,
+    watch: Watch | None = None,
+    folder: Path | None = None,
 ) -> QuantileGrowth:
     """Fit the conditional quantiles of a cohort, or take `process`, and place every student.
+
+    With ``simex.use = "simex"`` the percentiles corrected for measurement error come beside the others;
+    `watch` and `folder` are those of `growth.student.simex.corrected_curves`.
 
     Raises
     ------
@@ -71,8 +84,17 @@ def quantile_growth(
     ConvergenceError
         If a fit could not be proven optimal.
     SpecError
-        If a frozen process comes without fixed knots, or does not fit the design.
+        If a frozen process comes without fixed knots, does not fit the design, or meets SIMEX.
     """
+    simex = spec.simex.use == "simex"
+    if process is not None and simex:
+        raise SpecError(
+            problem(
+                "A frozen process holds no fits to perturbed scores",
+                rule="SIMEX refits the cohort at hand",
+                fix='set simex.use = "none", or fit the cohort anew',
+            )
+        )
     if process is not None:
         _require_fixed_knots(spec, panel)
     terms = spline_terms(panel, spec)
@@ -109,6 +131,9 @@ def quantile_growth(
         outside_knots=terms.outside,
         bases=terms.bases,
         process=process,
+        simex=simex_growth(panel, process, terms.matrix, spec, n_jobs=n_jobs, watch=watch, folder=folder)
+        if simex
+        else None,
     )
 
 
