@@ -286,11 +286,11 @@ def test_digest_follows_choices_and_not_their_order() -> None:
 # The digest names a specification in manifests and freeze bundles: if this test fails, old digests no longer
 # name the same choices, which the changelog must say.
 DIGESTS = {
-    "core": "3a7d769120ea3924abee81aadc2bfa14a1f62bee06d0cc11f7daec6a0573b25b",
-    "core_vendor": "12fc75705e5ba9df19b1259c3e77b047c726b4b66afb84f5b9424cfa164c8493",
-    "sgp": "70273239e047c4493fba22f0a583a336978c574d12517cbc7537ad451eab3551",
-    "california": "a4598ceaccaa5a875607af05acc2c09f949b0cfda56618200a67cd0e2e888c49",
-    "new_york": "f542a9ef24af6ec187446b5cb612a56626c2970b16241a9c8e3ce4dc67d77b8f",
+    "core": "33e5d5a7bba913b797ab17b1063cf19d53ff5f2f04e41247da4ab19bc692c440",
+    "core_vendor": "9c3d8c67530800fd4832731a936ec425f6cab632c2e7c7d0f9f80dc80fe727fc",
+    "sgp": "ff8519ffb7a62db0d0f726f3280798cdf679623eb445ee56de3e76cc64deb1ed",
+    "california": "03a9ad5d51a6fb688c70cca4afda9ccdb9de453902986e41979bf26d127d0663",
+    "new_york": "b6b472b3ad42a451ed6482ef3536cdfd894d028fe0e174a95bf74ed749aff705",
 }
 
 
