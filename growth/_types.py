@@ -12,7 +12,7 @@ FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
-Aggregate: TypeAlias = Literal["mean", "median"]
+Aggregate: TypeAlias = Literal["mean", "median", "trimmed_mean", "mean_residual"]
 PercentileKind: TypeAlias = Literal[
     "continuous", "integer", "simex", "simex_integer", "simex_ranked", "simex_ranked_integer"
 ]

@@ -347,7 +347,7 @@ def _schools_table(result: GrowthRun) -> Table:
     keys = ["year", "subject", "group", "school_id"]
     shown = result.polars("schools").filter(group="All").drop_nulls("growth_percentile")
     rows = shown.join(result.polars("levels").select(*keys, "level"), on=keys, how="left")
-    aggregate = result.spec.school.aggregate
+    aggregate = "median" if result.spec.school.aggregate == "median" else "mean"
     columns = (f"{aggregate.capitalize()} percentile", "Growth percentile", "Band", "Level")
     table = _table("Schools that grew most and least", "Year", "Subject", "School", "Students", *columns)
     for part in rows.partition_by("year", "subject", maintain_order=True):

@@ -30,7 +30,7 @@ import polars as pl
 
 from growth.errors import GrowthError, StoreError, problem
 from growth.index import LevelCuts
-from growth.pipeline import FRAMES, GrowthRun
+from growth.pipeline import FRAMES, ON_REQUEST, GrowthRun
 from growth.school import Norms
 from growth.spec import GrowthSpec
 
@@ -233,7 +233,7 @@ def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def _stored(files: Mapping[str, str]) -> list[str]:
-    return [name for name in FRAMES if f"{name}.parquet" in files]
+    return [name for name in (*FRAMES, *ON_REQUEST) if f"{name}.parquet" in files]
 
 
 def _write_json(file: Path, data: Mapping[str, Any]) -> None:

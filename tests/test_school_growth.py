@@ -14,13 +14,13 @@ from school_results import plain_spec, results, system
 from scipy.special import ndtr
 
 from growth.errors import ColumnError, GrowthError, SpecError
-from growth.kernels.grouped import GroupSummaries
 from growth.measures import SchoolGrowthPercentile, SchoolMeanPercentile
 from growth.school import SchoolGrowth, school_growth
 from growth.school.aggregates import aggregate
 from growth.school.bands import rank_band
 from growth.school.shrinkage import shrink
 from growth.school.spread import spread
+from growth.school.summaries import Rows, summarise_rows
 from growth.spec import GrowthSpec
 
 ROUNDING = 1e-12
@@ -457,10 +457,9 @@ def test_a_race_named_lowest_is_refused() -> None:
 
 
 def test_pooled_sd_is_undefined_when_every_school_has_one_student() -> None:
-    single = GroupSummaries(
-        np.array([1, 1]), np.array([40.0, 60.0]), np.full(2, np.nan), np.array([40.0, 60.0])
-    )
-    found = aggregate(single, GrowthSpec().school)
+    values = np.array([40.0, 60.0])
+    single = Rows(values, values, np.ones(2), np.arange(2), np.arange(3))
+    found = aggregate(summarise_rows(single, GrowthSpec().school), GrowthSpec().school)
     assert np.isnan(found.within_sd)
     assert np.isnan(found.mean_se).all()
     assert found.median_se.tolist() == [50.0, 50.0]

@@ -79,6 +79,7 @@ def test_own_school_summaries_by_grade(own_students: pl.DataFrame, repository: P
 
 
 RENAMED = {
+    "ID": "student_id",
     "SCHOOL_NUMBER": "school_id",
     "CONTENT_AREA": "subject",
     "YEAR": "year",

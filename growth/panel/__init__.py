@@ -2,12 +2,14 @@
 
 from growth.panel.build import build_panels
 from growth.panel.csem import CsemFunction, csem_tables
+from growth.panel.frames import CallerFrame
 from growth.panel.panels import Panel, PanelSet
 from growth.panel.patterns import Pattern, Prior
 from growth.panel.simulate import SimulatedSystem, simulate_table
 from growth.panel.table import StudentTable, read_table
 
 __all__ = [
+    "CallerFrame",
     "CsemFunction",
     "Panel",
     "PanelSet",

@@ -15,6 +15,7 @@ __all__ = [
     "measurement_columns",
     "required_columns",
     "resolve_columns",
+    "school_columns",
     "text_columns",
 ]
 
@@ -63,6 +64,12 @@ def measurement_columns(spec: GrowthSpec) -> tuple[str, ...]:
     return csem + ((spec.measurement.program,) if spec.measurement.program else ())
 
 
+def school_columns(spec: GrowthSpec) -> tuple[str, ...]:
+    """Return the columns that say how much of a row's result counts for its school, and its grade span."""
+    share = ("share",) if spec.school.share == "column" else ()
+    return share + ((spec.school.span_column,) if spec.school.span_column else ())
+
+
 def required_columns(spec: GrowthSpec) -> dict[str, str]:
     """Return own name -> who needs it, for every column without which `spec` cannot run."""
     needs = [(name, "every run") for name in REQUIRED]
@@ -72,6 +79,8 @@ def required_columns(spec: GrowthSpec) -> dict[str, str]:
     needs += [(spec.groups.race, "groups.race")] if spec.groups.race else []
     needs += [(name, "measurement") for name in measurement_columns(spec)]
     needs += [("enrolled", "school.enrolled_only")] if spec.school.enrolled_only else []
+    needs += [("district_id", "school.districts")] if spec.school.districts != "none" else []
+    needs += [(name, "school") for name in school_columns(spec)]
     first: dict[str, str] = {}
     for name, by in needs:
         first.setdefault(name, by)
@@ -105,6 +114,7 @@ def resolve_columns(columns: Sequence[str], spec: GrowthSpec) -> dict[str, str]:
 def text_columns(columns: Sequence[str], spec: GrowthSpec) -> list[str]:
     """Return the caller's columns whose text must reach the engine as written (ids keep leading zeros)."""
     used = {*CANONICAL, *flag_columns(spec), *category_columns(spec), *measurement_columns(spec)}
+    used |= {*school_columns(spec)}
     return [caller for own, caller in _found(columns, spec).items() if own in used]
 
 
@@ -118,7 +128,7 @@ def described(problems: Sequence[str]) -> str:
 def _found(columns: Sequence[str], spec: GrowthSpec) -> dict[str, str]:
     layout = _layout_names(columns, spec)
     rename = spec.columns.rename
-    used = (*flag_columns(spec), *category_columns(spec), *measurement_columns(spec))
+    used = (*flag_columns(spec), *category_columns(spec), *measurement_columns(spec), *school_columns(spec))
     wanted = dict.fromkeys((*CANONICAL, *used, *layout, *rename))
     present = set(columns)
     claimed = set(rename.values())

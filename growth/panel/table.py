@@ -17,6 +17,7 @@ from growth.panel.columns import (
     flag_columns,
     measurement_columns,
     resolve_columns,
+    school_columns,
     text_columns,
 )
 from growth.panel.frames import CallerFrame, FrameKind, hand_back, load
@@ -83,8 +84,9 @@ class StudentTable:
         Sorted by student_id, year, subject (unique). Columns: student_id, year (Int32, the year a school
         year ends in), year_label (the caller's text), subject, grade (Int16), score (Float64, null if there
         is none) [scale-score points], school_id, optional district_id and enrolled, the yes/no columns of
-        the specification (Boolean) and its categories (String), csem (Float64) [CSEM points] if the
-        specification reads it, then the caller's other columns untouched.
+        the specification (Boolean) and its categories (String), csem (Float64) [CSEM points] and share
+        (Float64, above 0 and at most 1) if the specification reads them, then the caller's other columns
+        untouched.
     counts : polars.DataFrame
         Waterfall so far (steps read, valid, unique): subject, year, step, rows, excluded, reason.
     origin : str
@@ -158,6 +160,7 @@ def read_table(source: CallerFrame | str | Path, spec: GrowthSpec) -> StudentTab
     lines += step_lines(ALL_SUBJECTS, None, "unique", lines[-1].rows, {})
     frame = frame.sort(KEY)
     used = (*CANONICAL, *flag_columns(spec), *category_columns(spec), *measurement_columns(spec))
+    used += school_columns(spec)
     digest = loaded.digest or _digest(frame.select(c for c in frame.columns if c in used))
     return StudentTable(frame, waterfall_frame(lines), loaded.kind, digest)
 
@@ -198,6 +201,7 @@ def _typed(raw: pl.DataFrame, names: dict[str, str], spec: GrowthSpec) -> pl.Dat
             problems += _blank(_named(own, names), raw.height, parsed)
     problems += _not_finite(_named("score", names), columns["score"])
     problems += _not_an_error(_named("csem", names), columns.get("csem"))
+    problems += _not_a_share(_named("share", names), columns.get("share"))
     problems += _enrolment_unknown(_named("enrolled", names), columns, spec)
     labels = columns.get("year_label", read_text(raw["year"]).values)
     columns["year_label"] = labels.zip_with(labels.is_not_null(), columns["year"].cast(pl.String)).alias(
@@ -222,6 +226,8 @@ def _column_rules(raw: pl.DataFrame, spec: GrowthSpec) -> dict[str, _Rule]:
         rules["csem"] = (read_score, "a number, blank if there is none", fix)
     if spec.measurement.program and spec.measurement.program not in rules:
         rules[spec.measurement.program] = text
+    for own in school_columns(spec):
+        rules.setdefault(own, _RULES["score"] if own == "share" else text)
     return rules
 
 
@@ -256,6 +262,14 @@ def _not_an_error(name: str, csem: pl.Series | None) -> list[str]:
         return []
     rule = "a standard error: a finite number, 0 or more, blank if there is none"
     return [problem(f"{name} is negative, NaN or infinite", rule=rule, rows=bad, fix="correct those values")]
+
+
+def _not_a_share(name: str, share: pl.Series | None) -> list[str]:
+    bad = 0 if share is None else int((~((share > 0) & (share <= 1)).fill_null(False)).sum())
+    if not bad:
+        return []
+    rule = "the share of the year in the row's school: above 0 and at most 1, in every row"
+    return [problem(f"{name} is blank or outside its range", rule=rule, rows=bad, fix="correct those values")]
 
 
 def _enrolment_unknown(name: str, columns: dict[str, pl.Series], spec: GrowthSpec) -> list[str]:

@@ -1,6 +1,6 @@
 """The street from end to end: one call from a student table to growth percentiles and levels."""
 
-from growth.pipeline.result import FRAMES, GrowthRun
+from growth.pipeline.result import FRAMES, ON_REQUEST, GrowthRun
 from growth.pipeline.street import run
 
-__all__ = ["FRAMES", "GrowthRun", "run"]
+__all__ = ["FRAMES", "ON_REQUEST", "GrowthRun", "run"]

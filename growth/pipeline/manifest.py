@@ -52,6 +52,8 @@ class Stamp:
     cuts_digest: str
     frozen_norms: bool
     frozen_cuts: bool
+    enrolment_digest: str | None = None
+    """Of the table that says in which schools results count, if one was given."""
 
 
 def manifest(
@@ -72,6 +74,7 @@ def manifest(
     return {
         "format": FORMAT,
         "input": {"sha256": stamp.input_digest, "rows": stamp.input_rows},
+        "enrolment": {"sha256": stamp.enrolment_digest},
         "spec": {"name": spec.name, "sha256": spec.digest},
         "norms": {"frozen": stamp.frozen_norms},
         "cuts": {"frozen": stamp.frozen_cuts, "sha256": stamp.cuts_digest},

@@ -15,10 +15,16 @@ from growth.index import LevelCuts
 from growth.school import Norms
 from growth.spec import GrowthSpec
 
-__all__ = ["FRAMES", "GrowthRun"]
+__all__ = ["FRAMES", "ON_REQUEST", "GrowthRun"]
 
 FRAMES = ("students", "schools", "levels", "counts", "cells", "variance", "fairness", "neutrality")
 """Results of a run, most detailed first."""
+
+ON_REQUEST = {
+    "spans": "school.by_span",
+    "districts": "school.districts",
+}
+"""Results that a run has if its specification asks for them, by the field that does."""
 
 _ALL = "All"
 
@@ -64,6 +70,8 @@ class GrowthRun:
         GrowthError
             If there is no result of that name.
         """
+        if name not in self.frames and name in ON_REQUEST:
+            raise GrowthError(f"This run has no result {name!r}: {ON_REQUEST[name]} asks for it.")
         if name not in self.frames:
             hint = did_you_mean(name, self.frames)
             raise GrowthError(f"There is no result {name!r}{hint} (there are: {', '.join(self.frames)}).")

@@ -17,14 +17,22 @@ import joblib
 from threadpoolctl import threadpool_limits
 
 from growth.index import LevelCuts, level_cuts, level_table
-from growth.panel import CsemFunction, Panel, StudentTable, build_panels, read_table
+from growth.panel import CallerFrame, CsemFunction, Panel, StudentTable, build_panels, read_table
 from growth.pipeline.account import account_of_rows
 from growth.pipeline.ledger import ledger, plain_panels, without_peers
 from growth.pipeline.manifest import Clock, Stamp, manifest
 from growth.pipeline.progress import Progress, Steps
 from growth.pipeline.result import GrowthRun
 from growth.pipeline.students import Fitted, cells_frame, students_frame
-from growth.school import Norms, school_growth
+from growth.school import (
+    Enrolment,
+    Norms,
+    check_enrolment,
+    district_growth,
+    read_enrolment,
+    school_growth,
+    span_growth,
+)
 from growth.spec import GrowthSpec
 from growth.student import compose, student_growth
 from growth.student.simex import blocks_of
@@ -45,6 +53,7 @@ def run(
     norms: Norms | None = None,
     csem: CsemFunction | None = None,
     checkpoints: str | Path | None = None,
+    enrolment: Enrolment | CallerFrame | str | Path | None = None,
 ) -> GrowthRun:
     """Compute student growth percentiles, school growth percentiles and levels.
 
@@ -72,6 +81,10 @@ def run(
         Folder in which SIMEX keeps the replicates it has finished: interrupted and started again with the
         same input, a run goes on there, to the same results bit for bit. Its files hold student data without
         ids; delete them when the run is done.
+    enrolment : path, frame or Enrolment, optional
+        For ``school.share = "enrolment"``: one row per student, year and school, with the share of the year;
+        see `growth.school.read_enrolment`. It decides in which schools results count, and nothing else:
+        composition and the fairness ledger keep to the schools of `table`.
 
     Returns
     -------
@@ -94,6 +107,8 @@ def run(
     clock = Clock()
     choices = GrowthSpec.of(spec)
     source = table if isinstance(table, StudentTable) else read_table(table, choices)
+    places = _enrolment(enrolment)
+    check_enrolment(places, choices)
     clock.lap("read")
     panels = build_panels(source, choices, csem=csem)
     clock.lap("panels")
@@ -117,7 +132,7 @@ def run(
     fairness = ledger(students, panels, bare, composed.effects, choices)
     clock.lap("fairness")
 
-    schools = school_growth(students, choices, norms=norms)
+    schools = school_growth(students, choices, norms=norms, enrolment=places)
     steps.add("school growth")
     clock.lap("school growth")
     used_cuts = level_cuts(choices, schools.frame) if cuts is None else cuts
@@ -131,6 +146,11 @@ def run(
         "fairness": fairness.groups,
         "neutrality": fairness.neutrality,
     }
+    if choices.school.by_span:
+        frames["spans"] = span_growth(students, choices, enrolment=places).frame
+    if choices.school.districts != "none":
+        among = schools.norms if choices.school.districts == "school_norm" else None
+        frames["districts"] = district_growth(students, choices, norms=among, enrolment=places).frame
     clock.lap("levels")
     stamp = Stamp(
         input_digest=source.digest,
@@ -139,6 +159,7 @@ def run(
         cuts_digest=used_cuts.digest,
         frozen_norms=norms is not None,
         frozen_cuts=cuts is not None,
+        enrolment_digest=None if places is None else places.digest,
     )
     result = GrowthRun(
         frames=frames,
@@ -150,6 +171,10 @@ def run(
     )
     steps.add("levels")
     return result
+
+
+def _enrolment(given: Enrolment | CallerFrame | str | Path | None) -> Enrolment | None:
+    return given if given is None or isinstance(given, Enrolment) else read_enrolment(given)
 
 
 @dataclass(frozen=True, slots=True)

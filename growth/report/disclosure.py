@@ -60,7 +60,8 @@ def publishable(schools: pl.DataFrame, levels: pl.DataFrame, spec: GrowthSpec) -
     """
     rows = schools if "group_detail" in schools.columns else schools.with_columns(_no_detail())
     rows = rows.join(levels.select([*_KEYS, "level"]), on=_KEYS, how="left")
-    average = pl.col(f"{spec.school.aggregate}_percentile").alias("average_percentile")
+    of_medians = spec.school.aggregate == "median"
+    average = pl.col("median_percentile" if of_medians else "mean_percentile").alias("average_percentile")
     rows = rows.with_columns(average).select(_COLUMNS).with_columns(pl.col("n").cast(pl.Int64))
     rows = _withhold_results(rows, spec)
     return _withhold_counts(rows, least_published(spec.groups.min_n)).sort(_KEYS)

@@ -28,6 +28,7 @@ _SUBJECTS = {
     "read": "Reading",
     "writing": "Writing",
     "science": "Science",
+    "composite": "All subjects together",
 }
 _GROUPS = {
     ALL: "All students",
@@ -83,6 +84,8 @@ _REASONS = {
     "no_prior_grade": "no earlier grade to look back to",
     "lower_order": "the student has a result from more earlier scores",
     "no_school": "no school",
+    "no_enrolment": "not in the enrolment table",
+    "no_span": "No grade span",
     "not_enrolled": "not enrolled for the full year",
     "no_current_score": "no current score",
     "no_prior_score": "no earlier score",

@@ -154,7 +154,7 @@ def _payload(results: Results, spec: GrowthSpec) -> dict[str, Any]:
         "reasons": [reason_words(reason, school_minimum) for reason in reasons],
         "groupReasons": [reason_words(reason, minimum) for reason in reasons],
         "atLeast": f"{minimum} or more",
-        "aggregate": spec.school.aggregate,
+        "aggregate": "median" if spec.school.aggregate == "median" else "mean",
         "tens": spec.levels.rule == "fixed_tens",
         "rows": _columns(rows, {**codes, "reason": reasons}),
         "waterfall": _bars(results.waterfall),

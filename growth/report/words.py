@@ -309,7 +309,18 @@ def _aggregate(spec: GrowthSpec) -> str:
     kind = "whole-number (1 to 99)" if "integer" in school.percentile else "unrounded"
     if school.percentile.startswith("simex"):
         kind += ", ranked SIMEX" if "ranked" in school.percentile else ", SIMEX"
-    parts = [f"The {school.aggregate} of its students' {kind} percentiles."]
+    what = {
+        "mean": f"The mean of its students' {kind} percentiles.",
+        "median": f"The median of its students' {kind} percentiles.",
+        "trimmed_mean": f"The mean of its students' {kind} percentiles without the lowest and the highest "
+        f"{school.trim:.0%} of them.",
+        "mean_residual": "The mean of what its students' scores lie above those of similar students.",
+    }
+    parts = [what[school.aggregate]]
+    if school.years > 1:
+        parts.append("Students of the year and of the two years before it count.")
+    if school.share != "none":
+        parts.append("A student counts by the share of the year spent in the school.")
     if school.enrolled_only:
         parts.append("Only students enrolled for the full year count.")
     if school.shrinkage == "empirical_bayes":
@@ -328,6 +339,8 @@ def _rank(spec: GrowthSpec, frozen_norms: bool) -> str:
         if frozen_norms
         else "the schools of the same subject and year"
     )
+    if spec.school.norms_by == "span":
+        schools += " and the same grade span"
     if spec.school.growth_percentile == "normal":
         return _flow(
             f"""The school's place, from 0 to 100, on a normal curve with the mean and spread of {schools}.

@@ -24,7 +24,7 @@ from growth.kernels.grouped import places
 from growth.school.norms import ReferenceNorm
 from growth.school.posterior import Posterior, posterior_draws
 
-__all__ = ["DrawRule", "Z", "rank_band", "reference_draws"]
+__all__ = ["DrawRule", "Z", "rank_band", "reference_draws", "stream_key"]
 
 TAIL = 0.025
 Z = 1.959963984540054
@@ -44,10 +44,16 @@ class DrawRule:
         return np.random.default_rng([self.seed, *np.frombuffer(digest, dtype="<u4").tolist()])
 
 
+def stream_key(block: tuple[int, str, str], group: str) -> tuple[object, ...]:
+    """Return what keys the random numbers of a group in a (year, subject, span)."""
+    year, subject, span = block
+    return (year, subject, group, span) if span else (year, subject, group)
+
+
 def reference_draws(norm: ReferenceNorm, rule: DrawRule) -> FloatArray:
     """Return draws of a norm's schools with an SE, each row ascending, shape (count, R)."""
     posterior = Posterior(norm.effects, norm.se)
-    stream = rule.stream("reference", norm.year, norm.subject, norm.group)
+    stream = rule.stream("reference", *stream_key((norm.year, norm.subject, norm.span), norm.group))
     draws = posterior_draws(posterior.at(posterior.known), rule.count, stream)
     draws.sort(axis=1)
     return draws

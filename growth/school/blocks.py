@@ -1,17 +1,17 @@
-"""One year and subject: every group's results, placed in one reference distribution."""
+"""Schools that are ranked together: every group's results, placed in one reference distribution."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from growth._types import BoolArray, FloatArray
-from growth.kernels.grouped import GroupSummaries
-from growth.school.aggregates import Aggregates, aggregate
-from growth.school.bands import DrawRule, Z, rank_band, reference_draws
+from growth.school.aggregates import Aggregates
+from growth.school.bands import DrawRule, Z, rank_band, reference_draws, stream_key
 from growth.school.estimate import Estimate, Prior, Source, estimate
 from growth.school.groups import ALL
 from growth.school.norms import LEAST_SCHOOLS, Norms, ReferenceNorm, measure_of
@@ -19,7 +19,10 @@ from growth.school.posterior import Posterior, posterior_draws
 from growth.school.shrinkage import reliability
 from growth.spec import GrowthSpec, School
 
-__all__ = ["Measured", "Variance", "measure_block"]
+__all__ = ["Block", "Measured", "Variance", "measure_block"]
+
+Block: TypeAlias = tuple[int, str, str]
+"""Year, subject, grade span; "" where schools of every span are ranked together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class Variance:
 
     year: int
     subject: str
+    span: str | None
+    """Grade span; None where schools of every span are ranked together."""
     group: str
     schools: int
     """Schools with enough students and a standard error."""
@@ -36,7 +41,7 @@ class Variance:
     mean: float
     """Mean of true effects (mu)."""
     within_sd: float
-    """Pooled within-school SD of student percentiles, all schools."""
+    """Pooled within-school SD of students' percentiles (or residuals), all schools."""
     tau2: float
     """Between-school variance of true effects; with ``school.variance = "integrated"`` the square of the
     posterior median of its root."""
@@ -81,17 +86,17 @@ class _Reference:
 
 
 def measure_block(
-    year: int,
-    subject: str,
-    groups: Mapping[str, GroupSummaries],
+    block: Block,
+    groups: Mapping[str, Aggregates],
     spec: GrowthSpec,
     frozen: Norms | None,
 ) -> tuple[dict[str, Measured], tuple[ReferenceNorm, ...]]:
-    """Measure every group of one year and subject.
+    """Measure every group of one year, subject and span.
 
     Parameters
     ----------
-    groups : mapping of label to GroupSummaries
+    block : (year, subject, span)
+    groups : mapping of label to Aggregates
         ``All`` first; every group for the same J schools.
     frozen : Norms, optional
         Reference distributions of an earlier year, instead of this year's.
@@ -104,26 +109,27 @@ def measure_block(
     """
     found: dict[str, Measured] = {}
     references: dict[str, _Reference | None] = {}
-    fallback = _norm_prior(frozen, subject)
-    for label, summaries in groups.items():
+    fallback = _norm_prior(frozen, block)
+    for label, aggregates in groups.items():
         rules, of_all = spec.school, label == ALL
         least = rules.min_n if of_all else spec.groups.min_n
-        found_here = estimate(aggregate(summaries, rules), rules, least, fallback)
+        found_here = estimate(aggregates, rules, least, fallback)
         if of_all and found_here.prior is not None:
             fallback = found_here.prior.lent()
         own = of_all or spec.groups.reference == "group"
         if own:
-            key = (year, subject, label)
             references[label] = (
-                _frozen(frozen, key, rules) if frozen is not None else _moving(found_here, key, rules)
+                _frozen(frozen, block, label, rules)
+                if frozen is not None
+                else _moving(found_here, block, label, rules)
             )
         reference = references[label if own else ALL]
-        found[label] = _measured(found_here, reference, (year, subject, label), rules)
+        found[label] = _measured(found_here, reference, block, label, rules)
     return found, tuple(reference.norm for reference in references.values() if reference is not None)
 
 
 def _measured(
-    estimate: Estimate, reference: _Reference | None, key: tuple[int, str, str], rules: School
+    estimate: Estimate, reference: _Reference | None, block: Block, label: str, rules: School
 ) -> Measured:
     shape = estimate.effect.shape
     percentile, low, high = (np.full(shape, np.nan) for _ in range(3))
@@ -133,7 +139,7 @@ def _measured(
         place = reference.norm.rank if rules.growth_percentile == "rank" else reference.norm.normal
         percentile[ranked] = place(estimate.effect[ranked])
         known = ranked & estimate.posterior.known
-        low[known], high[known] = _band(estimate.posterior.at(known), reference, key, rules)
+        low[known], high[known] = _band(estimate.posterior.at(known), reference, block, label, rules)
         extended = int(np.count_nonzero((low > percentile) | (high < percentile)))
         # Where schools differ much in size, the rank of a posterior mean can leave the band of ranks: a large
         # school ranks high among many whose means are shrunk to the centre. No result lies outside its band.
@@ -148,7 +154,7 @@ def _measured(
         low=low,
         high=high,
         reason=_reasons(estimate, reference is not None, shrunken),
-        variance=_variance(estimate, key, extended),
+        variance=_variance(estimate, block, label, extended),
     )
 
 
@@ -157,38 +163,42 @@ def _ranked(estimate: Estimate) -> BoolArray:
 
 
 def _band(
-    posterior: Posterior, reference: _Reference, key: tuple[int, str, str], rules: School
+    posterior: Posterior, reference: _Reference, block: Block, label: str, rules: School
 ) -> tuple[FloatArray, FloatArray]:
     if rules.growth_percentile == "normal":
         half = Z * posterior.sd
         return reference.norm.normal(posterior.mean - half), reference.norm.normal(posterior.mean + half)
     if reference.draws.shape[1] == 0:
         return np.full_like(posterior.mean, np.nan), np.full_like(posterior.mean, np.nan)
-    if reference.own is not None and reference.norm.group == key[2]:
+    if reference.own is not None and reference.norm.group == label:
         return rank_band(reference.own, reference.draws)
     rule = _draw_rule(rules)
-    draws = posterior_draws(posterior, rule.count, rule.stream("school", *key))
+    draws = posterior_draws(posterior, rule.count, rule.stream("school", *stream_key(block, label)))
     return rank_band(draws, reference.draws)
 
 
-def _moving(estimate: Estimate, key: tuple[int, str, str], rules: School) -> _Reference | None:
+def _moving(estimate: Estimate, block: Block, label: str, rules: School) -> _Reference | None:
     """Return this year's schools as the reference, None if they are too few."""
     ranked = _ranked(estimate)
     if np.count_nonzero(ranked) < LEAST_SCHOOLS:
         return None
     of_all = estimate.posterior.at(ranked)
     location = _location(estimate, of_all.mean, rules)
-    norm = ReferenceNorm.of(key, of_all.mean, of_all.sd, location, measure_of(rules))
+    year, subject, span = block
+    key = (year, subject, label)
+    norm = ReferenceNorm.of(key, of_all.mean, of_all.sd, location, measure_of(rules), span)
     if rules.growth_percentile == "normal":
         return _Reference(norm, np.empty((0, 0)))
     rule = _draw_rule(rules)
-    own = posterior_draws(of_all.at(of_all.known), rule.count, rule.stream("reference", *key))
+    own = posterior_draws(
+        of_all.at(of_all.known), rule.count, rule.stream("reference", *stream_key(block, label))
+    )
     return _Reference(norm, np.sort(own, axis=1), own)
 
 
-def _frozen(frozen: Norms, key: tuple[int, str, str], rules: School) -> _Reference | None:
-    """Return the frozen norm of this subject and group, None if there is none."""
-    norm = frozen.find(key[1], key[2])
+def _frozen(frozen: Norms, block: Block, label: str, rules: School) -> _Reference | None:
+    """Return the frozen norm of this subject, span and group, None if there is none."""
+    norm = frozen.find(block[1], label, block[2])
     if norm is None:
         return None
     if rules.growth_percentile == "normal":
@@ -202,8 +212,8 @@ def _location(estimate: Estimate, effect: FloatArray, rules: School) -> tuple[fl
     return estimate.prior.mean, float(np.sqrt(estimate.prior.tau2))
 
 
-def _norm_prior(frozen: Norms | None, subject: str) -> Prior | None:
-    norm = frozen.find(subject, ALL) if frozen is not None else None
+def _norm_prior(frozen: Norms | None, block: Block) -> Prior | None:
+    norm = frozen.find(block[1], ALL, block[2]) if frozen is not None else None
     if norm is None or norm.measure[2] == "none":
         return None  # without shrinkage the spread is that of observed effects, noise included
     return Prior.known(norm.mean, norm.spread**2, "norm")
@@ -223,15 +233,19 @@ def _reasons(estimate: Estimate, has_reference: bool, shrunken: bool) -> NDArray
     return reason
 
 
-def _variance(estimate: Estimate, key: tuple[int, str, str], extended: int) -> Variance:
+def _variance(estimate: Estimate, block: Block, label: str, extended: int) -> Variance:
     aggregates, usable = estimate.aggregates, estimate.usable
     prior = estimate.prior or Prior.known(np.nan, np.nan, "none")
     se = aggregates.effect_se[usable]
     # Without a school large enough, a spread of students would describe a handful of them.
     within = aggregates.within_sd if usable.any() else np.nan
     total = prior.tau2 + within**2
+    year, subject, span = block
     return Variance(
-        *key,
+        year=year,
+        subject=subject,
+        span=span or None,
+        group=label,
         schools=int(np.count_nonzero(usable)),
         students=int(aggregates.n[usable].sum()),
         mean=prior.mean,

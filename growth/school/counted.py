@@ -9,9 +9,10 @@ import polars as pl
 
 from growth._types import FloatArray, IntArray, PercentileKind
 from growth.errors import ColumnError, did_you_mean, problem
+from growth.school.enrolment import KEY, Enrolment
 from growth.spec import GrowthSpec
 
-__all__ = ["PERCENTILE_COLUMNS", "Counted", "count_results"]
+__all__ = ["PERCENTILE_COLUMNS", "Counted", "count_results", "effect_values"]
 
 PERCENTILE_COLUMNS: dict[PercentileKind, str] = {
     "continuous": "percentile",
@@ -23,6 +24,7 @@ PERCENTILE_COLUMNS: dict[PercentileKind, str] = {
 }
 """Column of the students frame behind each choice of ``school.percentile``."""
 _UNIT = ["year", "subject", "school_id"]
+_PLACED = "_placed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,8 +43,11 @@ class Counted:
     """subject, year, step, rows, excluded, reason: rows(step) = rows(previous step) - excluded."""
 
 
-def count_results(students: pl.DataFrame, spec: GrowthSpec) -> Counted:
+def count_results(students: pl.DataFrame, spec: GrowthSpec, enrolment: Enrolment | None = None) -> Counted:
     """Keep the results that count, and say how many were left out at each step.
+
+    With `enrolment` a result needs a row there instead of a school of its own; `unit` and `units` keep to the
+    schools of the students frame (-1 where there is none).
 
     Raises
     ------
@@ -50,27 +55,72 @@ def count_results(students: pl.DataFrame, spec: GrowthSpec) -> Counted:
         If a column is missing, or a scored row has no percentile within its range.
     """
     _require(students, spec)
-    steps = _steps(spec)
+    if enrolment is not None:
+        students = students.with_columns(_enrolled_somewhere(students, enrolment))
+    steps = _steps(spec, enrolment)
     kept = students.filter(*(keep for _, keep, _ in steps))
     units = students.filter(pl.col("school_id").is_not_null()).select(_UNIT).unique().sort(_UNIT)
+    kept = kept.drop(_PLACED, strict=False)
     coded = kept.select(_UNIT).join(
         units.with_row_index("_unit"), on=_UNIT, how="left", maintain_order="left"
     )
     return Counted(
         units=units,
-        unit=coded["_unit"].cast(pl.Int64).to_numpy(),
+        unit=coded["_unit"].cast(pl.Int64).fill_null(-1).to_numpy(),
         value=_values(kept, spec.school.percentile),
         rows=kept,
         counts=_waterfall(students, steps),
     )
 
 
-def _steps(spec: GrowthSpec) -> list[tuple[str, pl.Expr, str]]:
+def effect_values(students: pl.DataFrame, counted: Counted, spec: GrowthSpec) -> FloatArray:
+    """Return what school effects are made from, shape (n,): percentiles [0-100] or residuals.
+
+    Raises
+    ------
+    ColumnError
+        If residuals, or the cohorts that scale them, are missing.
+    """
+    if spec.school.aggregate != "mean_residual":
+        return counted.value
+    scaled = spec.school.residual_scale == "cohort_sd"
+    for column in ("residual", *(["cohort"] if scaled else [])):
+        if column not in students.columns:
+            what = f"Column {column!r} is missing from the students frame"
+            raise ColumnError(
+                problem(what, rule='needed by school.aggregate = "mean_residual"', fix="add it")
+            )
+    residual = counted.rows["residual"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    if scaled:
+        scored = students.filter(pl.col("status") == "scored", pl.col("residual").is_not_null())
+        spread = scored.group_by("cohort").agg(pl.col("residual").std().alias("_sd"))
+        of_row = counted.rows.select("cohort").join(spread, on="cohort", how="left", maintain_order="left")
+        residual = residual / of_row["_sd"].fill_null(np.nan).to_numpy()
+    bad = int(np.count_nonzero(~np.isfinite(residual)))
+    if bad:
+        rule = "a number where status is 'scored', and cohorts whose residuals vary"
+        what = "Column 'residual' has scored rows without a usable value"
+        raise ColumnError(problem(what, rule=rule, rows=bad, fix="give the students frame of growth.run"))
+    return np.ascontiguousarray(residual)
+
+
+def _enrolled_somewhere(students: pl.DataFrame, enrolment: Enrolment) -> pl.Series:
+    known = enrolment.frame.select(
+        pl.col("student_id"), pl.col("year").cast(students.schema["year"])
+    ).unique()
+    found = students.select(KEY).join(
+        known.with_columns(pl.lit(True).alias(_PLACED)), on=KEY, how="left", maintain_order="left"
+    )
+    return found[_PLACED].fill_null(False)
+
+
+def _steps(spec: GrowthSpec, enrolment: Enrolment | None) -> list[tuple[str, pl.Expr, str]]:
     """Return (step, rows that pass, reason of those that do not), in order."""
+    has_school = pl.col("school_id").is_not_null() if enrolment is None else pl.col(_PLACED)
     steps = [
         ("scored", (pl.col("status") == "scored").fill_null(False), "not_scored"),
         ("highest", pl.col("highest").fill_null(False), "lower_order"),
-        ("has_school", pl.col("school_id").is_not_null(), "no_school"),
+        ("has_school", has_school, "no_school" if enrolment is None else "no_enrolment"),
     ]
     if spec.school.enrolled_only:
         steps.append(("enrolled", pl.col("enrolled").fill_null(False), "not_enrolled"))
@@ -116,7 +166,7 @@ def _values(kept: pl.DataFrame, kind: PercentileKind) -> FloatArray:
 
 
 def _require(students: pl.DataFrame, spec: GrowthSpec) -> None:
-    needs = dict.fromkeys([*_UNIT, "status", "highest"], "every run")
+    needs = dict.fromkeys(["student_id", *_UNIT, "status", "highest"], "every run")
     needs[PERCENTILE_COLUMNS[spec.school.percentile]] = "school.percentile"
     needs |= {column: f"groups.flags.{label}" for label, column in spec.groups.flags.items()}
     if spec.groups.race:

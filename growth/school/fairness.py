@@ -192,7 +192,7 @@ def _schools(block: pl.DataFrame, spec: GrowthSpec) -> _Schools:
     with_peers, without = (
         summarise(values, counted.unit, units) for values in (counted.value, count_results(bare, spec).value)
     )
-    of_means = spec.school.aggregate == "mean"
+    of_means = spec.school.aggregate != "median"
     enough = with_peers.size >= spec.school.min_n
     return _Schools(
         rows=counted.rows,

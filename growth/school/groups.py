@@ -16,7 +16,7 @@ ALL = "All"
 RACE = "race:"
 LOWEST_RACE = "race:lowest"
 
-_PLACE = ["year", "subject", "school_id"]
+_PLACE = ["year", "subject", "span", "school_id"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,17 +72,20 @@ def lowest_race(races: pl.DataFrame) -> pl.DataFrame:
     polars.DataFrame
         The same columns; `group_detail` is the race.
     """
+    races = races.with_columns(pl.col("span").fill_null(""))  # null joins nothing
     reported = races.filter(pl.col("reason").is_null()).sort([*_PLACE, "effect", "group"])
     found = reported.unique(_PLACE, keep="first", maintain_order=True).with_columns(
         pl.col("group").str.strip_prefix(RACE).alias("group_detail")
     )
     missing = (
         races.join(found, on=_PLACE, how="anti")
-        .sort([*_PLACE, "n", "group"], descending=[False, False, False, True, False])
+        .sort([*_PLACE, "n", "group"], descending=[*[False] * len(_PLACE), True, False])
         .unique(_PLACE, keep="first", maintain_order=True)
         .with_columns(pl.lit(None, dtype=races.schema["n"]).alias("n"))
     )
-    return pl.concat([found, missing]).with_columns(pl.lit(LOWEST_RACE).alias("group"))
+    return pl.concat([found, missing]).with_columns(
+        pl.lit(LOWEST_RACE).alias("group"), pl.col("span").replace("", None)
+    )
 
 
 def _races(rows: pl.DataFrame, column: str) -> list[str]:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import polars as pl
 
-from growth._types import FloatArray
-from growth.kernels.grouped import GroupSummaries, summarise
+from growth._types import BoolArray, FloatArray, IntArray
+from growth.errors import SpecError, problem
 from growth.measures import SchoolGrowthPercentile, SchoolMeanPercentile
-from growth.school.blocks import Measured, Variance, measure_block
-from growth.school.counted import Counted, count_results
-from growth.school.groups import ALL, RACE, groups_of, lowest_race
+from growth.school.aggregates import Aggregates, Errors, aggregate
+from growth.school.bands import stream_key
+from growth.school.blocks import Block, Measured, Variance, measure_block
+from growth.school.enrolment import Enrolment, check_enrolment
+from growth.school.groups import ALL, RACE, lowest_race
+from growth.school.inputs import Inputs, school_inputs
 from growth.school.norms import Norms, ReferenceNorm, measure_of
+from growth.school.placement import Kind, unit_column
+from growth.school.resampling import bootstrap_errors
+from growth.school.summaries import Rows, summarise_rows
 from growth.spec import GrowthSpec
 
-__all__ = ["SchoolGrowth", "school_growth"]
+__all__ = ["SchoolGrowth", "district_growth", "measure_units", "school_growth", "span_growth"]
 
 _MEASURES = (
+    "n_effective",
     "mean_percentile",
     "mean_se",
     "median_percentile",
@@ -35,6 +42,7 @@ _MEASURES = (
 _VARIANCE = {
     "year": pl.Int32(),
     "subject": pl.String(),
+    "span": pl.String(),
     "group": pl.String(),
     "schools": pl.Int64(),
     "students": pl.Int64(),
@@ -49,7 +57,9 @@ _VARIANCE = {
     "source": pl.String(),
     "bands_extended": pl.Int64(),
 }
-_COLUMNS = ("year", "subject", "group", "school_id", "group_detail", "n", *_MEASURES, "reason")
+_COLUMNS = (
+    "year", "subject", "group", "school_id", "group_detail", "span", "years", "n", *_MEASURES, "reason",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -97,7 +107,13 @@ class SchoolGrowth:
         return "\n".join([*lines, f"  groups: {', '.join(groups)})"])
 
 
-def school_growth(students: pl.DataFrame, spec: GrowthSpec, *, norms: Norms | None = None) -> SchoolGrowth:
+def school_growth(
+    students: pl.DataFrame,
+    spec: GrowthSpec,
+    *,
+    norms: Norms | None = None,
+    enrolment: Enrolment | None = None,
+) -> SchoolGrowth:
     r"""Aggregate student percentiles to schools and rank the schools.
 
     Counted are rows with ``status == "scored"`` and ``highest``, in a school (and enrolled, if the
@@ -127,6 +143,9 @@ def school_growth(students: pl.DataFrame, spec: GrowthSpec, *, norms: Norms | No
         ``spec.school`` and ``spec.groups``.
     norms : Norms, optional
         Reference distributions of an earlier year to rank in, instead of this year's.
+    enrolment : Enrolment, optional
+        For ``school.share = "enrolment"``: see `read_enrolment`. Students count in the schools it names, and
+        those whose year is not in it do not count.
 
     Returns
     -------
@@ -155,60 +174,152 @@ def school_growth(students: pl.DataFrame, spec: GrowthSpec, *, norms: Norms | No
     .. [1] R. Lin, T. A. Louis, S. M. Paddock and G. Ridgeway (2006), Bayesian Analysis 1(4), 915-946.
     .. [2] K. E. Castellano and A. D. Ho (2015), J. of Educational and Behavioral Statistics 40(1), 35-68.
     """
+    check_enrolment(enrolment, spec)
     if norms is not None:
         norms.check(measure_of(spec.school))
-    counted = count_results(students, spec)
-    summaries = _summaries(counted, spec)
+    return measure_units(school_inputs(students, spec, "school", enrolment), spec, norms)
+
+
+def span_growth(
+    students: pl.DataFrame,
+    spec: GrowthSpec,
+    *,
+    norms: Norms | None = None,
+    enrolment: Enrolment | None = None,
+) -> SchoolGrowth:
+    """Return results of each school by grade span, each shrunk and ranked among results of its span.
+
+    The frame has one row per year, subject, group, school and `span`; else as `school_growth`.
+
+    Raises
+    ------
+    ColumnError, SpecError
+        As `school_growth`.
+    """
+    check_enrolment(enrolment, spec)
+    if norms is not None:
+        norms.check(measure_of(spec.school))
+    return measure_units(school_inputs(students, spec, "span", enrolment), spec, norms)
+
+
+def district_growth(
+    students: pl.DataFrame,
+    spec: GrowthSpec,
+    *,
+    norms: Norms | None = None,
+    enrolment: Enrolment | None = None,
+) -> SchoolGrowth:
+    """Return results of districts: the same columns, with `district_id` instead of `school_id`.
+
+    Students count in the district of their row (or of their enrolment). With
+    ``school.districts = "school_norm"`` districts are ranked in the distribution of schools; districts hold
+    more students and lie closer together, so few will reach the ends. With ``"own_norm"`` (and ``"none"``)
+    they are ranked among districts. Grade spans of schools (``norms_by``) are no norms of districts.
+
+    Parameters
+    ----------
+    students, spec, enrolment
+        As in `school_growth`.
+    norms : Norms, optional
+        Of schools, for ``"school_norm"``: those of each year, or of one base year.
+
+    Raises
+    ------
+    ColumnError, SpecError
+        As `school_growth`; if `norms` and ``school.districts`` disagree.
+    """
+    check_enrolment(enrolment, spec)
+    if (spec.school.districts == "school_norm") != (norms is not None):
+        what = 'school.districts = "school_norm" and norms of schools go together'
+        raise SpecError(
+            problem(what, fix="give the norms of the schools, or rank districts among themselves")
+        )
+    if norms is not None:
+        norms.check(measure_of(spec.school))
+    return measure_units(school_inputs(students, spec, "district", enrolment), spec, norms)
+
+
+def measure_units(
+    inputs: Inputs,
+    spec: GrowthSpec,
+    norms: Norms | None,
+    errors: Mapping[str, Errors] | None = None,
+) -> SchoolGrowth:
+    """Aggregate, shrink and rank.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    spec : GrowthSpec
+    norms : Norms or None
+        To rank in: of each year, or of one base year.
+    errors : mapping of group label to Errors, optional
+        Standard errors of all units, for the rule ``refit``.
+    """
+    units = inputs.placement.units.rename({unit_column(inputs.kind): "school_id"})
+    rows = {group.label: inputs.rows.keep(group.members) for group in inputs.groups}
+    years = {group.label: _years(inputs, group.members) for group in inputs.groups}
     parts: list[pl.DataFrame] = []
     variances: list[Variance] = []
-    used: dict[tuple[int, str, str], ReferenceNorm] = {}
-    for year, subject, units in _blocks(counted.units):
-        present = {
-            label: part
-            for label, whole in summaries.items()
-            if (part := _part(whole, units)).size.any() or label == ALL
+    used: dict[tuple[int, str, str, str], ReferenceNorm] = {}
+    for block, where in inputs.placement.blocks():
+        found = {
+            label: _aggregated(whole.part(where), block, label, spec, errors, where)
+            for label, whole in rows.items()
+            if label == ALL or whole.start[where.stop] > whole.start[where.start]
         }
-        results, references = measure_block(year, subject, present, spec, norms)
-        used |= {(norm.year, norm.subject, norm.group): norm for norm in references}
+        results, references = measure_block(block, found, spec, _norms_of(norms, block[0], inputs.kind))
+        astray = spec.school.norms_by == "span" and inputs.kind == "school" and not block[2]
+        if not astray:
+            used |= {(norm.year, norm.subject, norm.span, norm.group): norm for norm in references}
         for label, measured in results.items():
-            parts.append(_frame(counted.units[units], label, measured))
+            about = units[where].with_columns(pl.Series("years", years[label][where]))
+            parts.append(_frame(about, label, measured, astray))
             variances.append(measured.variance)
+    within = ["span", "school_id"] if inputs.kind == "span" else ["school_id"]
+    frame = _assemble(parts, units, [group.label for group in inputs.groups], spec, within)
     return SchoolGrowth(
-        frame=_assemble(parts, counted.units, list(summaries), spec),
+        frame=frame.rename({"school_id": unit_column(inputs.kind)}),
         norms=Norms(tuple(used.values())),
-        variance=_variance_frame(variances, counted.units),
-        counts=counted.counts,
+        variance=_variance_frame(variances, units),
+        counts=inputs.counted.counts,
     )
 
 
-def _summaries(counted: Counted, spec: GrowthSpec) -> dict[str, GroupSummaries]:
-    """Return label -> summaries of the student percentiles of each school."""
-    return {
-        group.label: summarise(
-            counted.value[group.members], counted.unit[group.members], counted.units.height
-        )
-        for group in groups_of(counted.rows, spec)
-    }
+def _aggregated(
+    rows: Rows,
+    block: Block,
+    label: str,
+    spec: GrowthSpec,
+    errors: Mapping[str, Errors] | None,
+    where: slice,
+) -> Aggregates:
+    rules = spec.school
+    given = None
+    if errors is not None:
+        given = errors[label].part(where)
+    elif rules.standard_error == "bootstrap":
+        given = bootstrap_errors(rows, rules, stream_key(block, label))
+    return aggregate(summarise_rows(rows, rules), rules, given)
 
 
-def _part(summaries: GroupSummaries, units: slice) -> GroupSummaries:
-    return GroupSummaries(
-        summaries.size[units], summaries.mean[units], summaries.sd[units], summaries.median[units]
-    )
+def _norms_of(norms: Norms | None, year: int, kind: Kind) -> Norms | None:
+    """Return the schools' norms of the same year for districts; else all, which must be of one year."""
+    same = [norm for norm in norms or () if norm.year == year]
+    return Norms(tuple(same)) if kind == "district" and same else norms
 
 
-def _blocks(units: pl.DataFrame) -> Iterator[tuple[int, str, slice]]:
-    """Yield year, subject and the rows of `units` that belong to them."""
-    lengths = units.group_by("year", "subject", maintain_order=True).len()
-    start = 0
-    for year, subject, length in lengths.iter_rows():
-        yield year, subject, slice(start, start + length)
-        start += length
+def _years(inputs: Inputs, members: BoolArray) -> IntArray:
+    """Return the number of years that each unit has counted results of, shape (U,)."""
+    place = inputs.placement
+    unit = np.repeat(np.arange(place.units.height), np.diff(place.start))[members]
+    pairs = pl.DataFrame({"unit": unit, "year": place.year[members]}).unique()["unit"].to_numpy()
+    return np.bincount(pairs, minlength=place.units.height).astype(np.int64)
 
 
-def _frame(units: pl.DataFrame, label: str, found: Measured) -> pl.DataFrame:
+def _frame(units: pl.DataFrame, label: str, found: Measured, astray: bool) -> pl.DataFrame:
     a = found.aggregates
-    arrays = [a.mean, a.mean_se, a.median, a.median_se, a.effect, a.effect_se]
+    arrays = [a.n_effective, a.mean, a.mean_se, a.median, a.median_se, a.effect, a.effect_se]
     arrays += [found.shrunk, found.shrunk_se, found.percentile, found.low, found.high]
     frame = units.with_columns(
         pl.lit(label).alias("group"),
@@ -217,13 +328,16 @@ def _frame(units: pl.DataFrame, label: str, found: Measured) -> pl.DataFrame:
         pl.Series("reason", found.reason.tolist(), dtype=pl.String),
         *(pl.Series(name, array).fill_nan(None) for name, array in zip(_MEASURES, arrays, strict=True)),
     )
+    if astray:
+        frame = frame.with_columns(pl.col("reason").fill_null("no_span"))
     shown = pl.col("reason").is_null()
-    frame = frame.with_columns(pl.when(shown).then(pl.col(name)).alias(name) for name in _MEASURES)
+    hidden = ("years", *_MEASURES)
+    frame = frame.with_columns(pl.when(shown).then(pl.col(name)).alias(name) for name in hidden)
     return frame.filter((pl.col("n") > 0) | (pl.col("group") == ALL)).select(_COLUMNS)
 
 
 def _assemble(
-    parts: list[pl.DataFrame], units: pl.DataFrame, labels: list[str], spec: GrowthSpec
+    parts: list[pl.DataFrame], units: pl.DataFrame, labels: list[str], spec: GrowthSpec, within: list[str]
 ) -> pl.DataFrame:
     if not parts:
         return _empty(units)
@@ -234,13 +348,13 @@ def _assemble(
         labels = [*labels, *lowest["group"].unique()]
         frame = pl.concat([frame, lowest])
     place = pl.col("group").replace_strict(labels, range(len(labels)), return_dtype=pl.Int64)
-    return frame.sort("year", "subject", place, "school_id")
+    return frame.sort("year", "subject", place, *within)
 
 
 def _empty(units: pl.DataFrame) -> pl.DataFrame:
     numbers = dict.fromkeys(_MEASURES, pl.Float64())
     texts = dict.fromkeys(("group", "group_detail", "reason"), pl.String())
-    schema = {**units.schema, **texts, "n": pl.Int64(), **numbers}
+    schema = {**units.schema, **texts, "years": pl.Int64(), "n": pl.Int64(), **numbers}
     return pl.DataFrame(schema={name: schema[name] for name in _COLUMNS})
 
 

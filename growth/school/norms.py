@@ -28,7 +28,7 @@ Measure: TypeAlias = tuple[str, str, str]
 
 def measure_of(rules: School) -> Measure:
     """Return what the specification ranks."""
-    return rules.aggregate, rules.percentile, rules.shrinkage
+    return rules.measure, rules.percentile, rules.shrinkage
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +51,8 @@ class ReferenceNorm:
     spread: float
     """SD of true effects (tau); without shrinkage the SD of `effects`: each effect meets its own spread."""
     measure: Measure
+    span: str = ""
+    """Grade span of the reference schools; empty for schools of every span."""
 
     @classmethod
     def of(
@@ -60,13 +62,14 @@ class ReferenceNorm:
         se: FloatArray,
         location: tuple[float, float],
         measure: Measure,
+        span: str = "",
     ) -> ReferenceNorm:
         """Build a norm from (year, subject, group), effects in any order, and (mean, spread)."""
         order = np.lexsort((se, effects))
         ascending, se = effects[order], se[order]
         ascending.setflags(write=False)
         se.setflags(write=False)
-        return cls(*key, ascending, se, *location, measure)
+        return cls(*key, ascending, se, *location, measure, span)
 
     @property
     def schools(self) -> int:
@@ -75,7 +78,8 @@ class ReferenceNorm:
 
     def __repr__(self) -> str:
         return (
-            f"ReferenceNorm({self.subject} {self.year}, {self.group}: {self.schools:,} schools, "
+            f"ReferenceNorm({self.subject} {self.year}, {self.span}{', ' * bool(self.span)}{self.group}: "
+            f"{self.schools:,} schools, "
             f"mean {self.mean:.1f}, spread {self.spread:.1f})"
         )
 
@@ -103,6 +107,7 @@ class ReferenceNorm:
             "year": self.year,
             "subject": self.subject,
             "group": self.group,
+            "span": self.span,
             "aggregate": aggregate,
             "percentile": percentile,
             "shrinkage": shrinkage,
@@ -125,6 +130,7 @@ class ReferenceNorm:
             effects = np.array(data["effects"], dtype=np.float64)
             se = np.array([np.nan if x is None else x for x in data["se"]], dtype=np.float64)
             key = (int(data["year"]), str(data["subject"]), str(data["group"]))
+            span = str(data.get("span", ""))
             location = (float(data["mean"]), float(data["spread"]))
             measure = (str(data["aggregate"]), str(data["percentile"]), str(data["shrinkage"]))
         except (KeyError, TypeError, ValueError) as error:
@@ -133,7 +139,7 @@ class ReferenceNorm:
         if not (usable and np.isfinite(effects).all() and np.isfinite(location).all() and location[1] >= 0):
             rule = f"at least {LEAST_SCHOOLS} finite effects, as many SEs, finite mean, spread of 0 or more"
             raise SpecError(problem(f"The reference norm of {key} is not usable", rule=rule, fix=_REWRITE))
-        return cls.of(key, effects, se, location, measure)
+        return cls.of(key, effects, se, location, measure, span)
 
 
 _REWRITE = "write it again with to_dict() from the run that it comes from"
@@ -168,15 +174,16 @@ class Norms:
             raise SpecError(problem(f"There is no reference norm of {year}", fix=f"use one of {years}"))
         return Norms(found)
 
-    def find(self, subject: str, group: str) -> ReferenceNorm | None:
-        """Return the norm of a subject and group, None if there is none.
+    def find(self, subject: str, group: str, span: str = "") -> ReferenceNorm | None:
+        """Return the norm of a subject, group and grade span, None if there is none.
 
         Raises
         ------
         SpecError
             If several years have one: a frozen norm is of one year.
         """
-        found = [norm for norm in self.items if norm.subject == subject and norm.group == group]
+        wanted = (subject, group, span)
+        found = [norm for norm in self.items if (norm.subject, norm.group, norm.span) == wanted]
         if len(found) > 1:
             years = sorted({norm.year for norm in found})
             raise SpecError(

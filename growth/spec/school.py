@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from itertools import pairwise
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from growth._types import Aggregate, PercentileKind, VarianceRule
 from growth.spec.part import PART
@@ -21,9 +22,39 @@ class School(BaseModel):
     """Student percentile that schools are built from: continuous in (0, 1) or the integer SGP 1-99; corrected
     for measurement error by SIMEX or ranked SIMEX, likewise continuous or (`_integer`) 1-99."""
     aggregate: Aggregate = "mean"
-    standard_error: Literal["pooled", "own", "sgp"] = "pooled"
+    """A school's effect: mean, median or trimmed mean of percentiles, or mean residual (score less expected
+    score)."""
+    trim: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.1
+    """Share of the students at each end that a trimmed mean leaves out."""
+    residual_scale: Literal["points", "cohort_sd"] = "points"
+    """Residuals as they are [scale-score points], or divided by the SD of their cohort's residuals, so that
+    grades and subjects can be added up (California)."""
+    share: Literal["none", "column", "enrolment"] = "none"
+    """Weight of a student in a school: 1; the column `share` of the table, above 0 and at most 1; or the
+    Python argument `enrolment`, a table with one row per student, year and school, where a student in two
+    schools counts in both by share."""
+    composite: Literal["none", "results", "subjects"] = "none"
+    """Add results over all subjects together, as subject "COMPOSITE": each student result counts alike, or
+    each subject of a school does."""
+    years: Literal[1, 3] = 1
+    """A school's result of a year is of that year, or of the students of that year and the two before it."""
+    districts: Literal["none", "own_norm", "school_norm"] = "none"
+    """Add a frame of district results, ranked among districts or among schools."""
+    by_span: bool = False
+    """Add a frame of each school's results by grade span, each ranked among results of that span."""
+    spans: dict[str, tuple[int, int]] = {"elementary": (-1, 5), "middle": (6, 8), "high": (9, 13)}
+    """Grade span -> its lowest and highest grade (K is 0, pre-K is -1)."""
+    norms_by: Literal["none", "span"] = "none"
+    """Schools are shrunk and ranked among all schools, or among those of their own span: that of most of
+    their counted results (the lower one if two have as many)."""
+    span_column: str = ""
+    """Column that names each row's span instead of `spans`; a school's is that of most of its results."""
+    standard_error: Literal["pooled", "own", "sgp", "bootstrap"] = "pooled"
     """Mean: pooled within-school SD (or the school's own SD) / sqrt(n); median: 50 / sqrt(n).
-    "sgp": the R package's rules, SD / sqrt(n) for means and 1.253 times that for medians."""
+    "sgp": the R package's rules, SD / sqrt(n) for means and 1.253 times that for medians.
+    "bootstrap": students of each school drawn again."""
+    replicates: int = Field(200, ge=20)
+    """Samples behind "bootstrap"."""
     shrinkage: Literal["none", "empirical_bayes"] = "empirical_bayes"
     variance: VarianceRule = "integrated"
     """How much schools differ: averaged over what is known of it, so that bands also cover where schools are
@@ -34,8 +65,51 @@ class School(BaseModel):
     enrolled_only: bool = False
     """Count only rows whose `enrolled` column says yes (full academic year)."""
     band_draws: int = Field(2000, ge=200)
-    """Posterior draws behind each rank band."""
+    """Posterior draws behind each rank band and each probability of a level."""
     seed: int = 20_170_813
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        several = self.composite != "none" or self.years > 1 or self.share != "none"
+        if self.standard_error == "sgp" and (several or self.aggregate in ("trimmed_mean", "mean_residual")):
+            raise ValueError(
+                'school.standard_error = "sgp" is a rule for means and medians of one result per student: '
+                'choose another one with composite, years = 3, share, "trimmed_mean" or "mean_residual"'
+            )
+        if self.share == "enrolment" and self.enrolled_only:
+            raise ValueError(
+                'school.share = "enrolment" says who counts where, and so does enrolled_only: choose one'
+            )
+        if self.residual_scale != "points" and self.aggregate != "mean_residual":
+            raise ValueError('school.residual_scale needs school.aggregate = "mean_residual"')
+        mixed = self.composite != "none" or self.by_span
+        if self.aggregate == "mean_residual" and self.residual_scale == "points" and mixed:
+            raise ValueError(
+                "residuals of different subjects and grades have different units: "
+                'school.residual_scale = "cohort_sd" makes them comparable'
+            )
+        if self.span_column and not (self.by_span or self.norms_by == "span"):
+            raise ValueError('school.span_column needs school.by_span = true or school.norms_by = "span"')
+        return self
+
+    @field_validator("spans")
+    @classmethod
+    def _apart(cls, value: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+        ranges = sorted(value.values())
+        if not value or "" in value or any(low > high for low, high in ranges):
+            raise ValueError("grade spans have a name, a lowest and a highest grade")
+        if any(before[1] >= after[0] for before, after in pairwise(ranges)):
+            raise ValueError("grade spans must not overlap")
+        return value
+
+    @property
+    def measure(self) -> str:
+        """What is ranked, in one word and its conditions; effects of different measures do not compare."""
+        trimmed = f" {self.trim:g}" if self.aggregate == "trimmed_mean" else ""
+        scaled = f" in {self.residual_scale}" if self.residual_scale != "points" else ""
+        several = f" of {self.years} years" if self.years > 1 else ""
+        equal = " of equal subjects" if self.composite == "subjects" else ""
+        return f"{self.aggregate}{trimmed}{scaled}{several}{equal}"
 
 
 class Groups(BaseModel):

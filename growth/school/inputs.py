@@ -1,0 +1,56 @@
+"""Everything that school results are computed from, ready for one pass or for many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from growth._types import FloatArray
+from growth.school.counted import Counted, count_results, effect_values
+from growth.school.enrolment import Enrolment
+from growth.school.groups import Group, groups_of
+from growth.school.placement import Kind, Placement, place_results
+from growth.school.summaries import Rows
+from growth.spec import GrowthSpec
+
+__all__ = ["Inputs", "school_inputs"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """Counted results, the units they make up, and the groups they belong to."""
+
+    kind: Kind
+    counted: Counted
+    placement: Placement
+    rows: Rows
+    groups: tuple[Group, ...]
+    """Members among the placed rows; ``All`` first."""
+
+    def with_values(self, percentile: FloatArray, value: FloatArray) -> Rows:
+        """Return the rows with other values of the n counted results."""
+        place = self.placement
+        return Rows(percentile[place.row], value[place.row], place.weight, place.student, place.start)
+
+
+def school_inputs(
+    students: pl.DataFrame, spec: GrowthSpec, kind: Kind = "school", enrolment: Enrolment | None = None
+) -> Inputs:
+    """Count results, place them and find the groups; raises as `school_growth` does."""
+    counted = count_results(students, spec, enrolment)
+    placement = place_results(counted, spec, kind, enrolment)
+    value = effect_values(students, counted, spec)
+    rows = Rows(
+        counted.value[placement.row],
+        value[placement.row],
+        placement.weight,
+        placement.student,
+        placement.start,
+    )
+    groups = tuple(
+        Group(group.label, np.asarray(group.members)[placement.row])
+        for group in groups_of(counted.rows, spec)
+    )
+    return Inputs(kind, counted, placement, rows, groups)
