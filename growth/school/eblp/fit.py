@@ -1,6 +1,6 @@
 r"""EBLP: the growth of a school in some blocks, predicted from its results in all of them.
 
-Model of Lockwood, Castellano & McCaffrey (2022) for student i in block b (a year x grade x subject) of school s:
+Model of Lockwood, Castellano & McCaffrey (2022), student i in block b (a year x grade x subject) of school s:
 
 .. math::
     Y_{ib} = \alpha_{\text{pattern},b} + \mu_s + \theta_{sb} + e_{ib}, \quad \sum_b \theta_{sb} = 0, \quad
@@ -10,8 +10,8 @@ Model of Lockwood, Castellano & McCaffrey (2022) for student i in block b (a yea
 schools. The gain is large for one year or one subject and small for the mean over all blocks. Cell effects
 :math:`\alpha` are least squares beside schools (`moments.cell_effects`), R and G moments
 (`moments.residual_covariance`, `between`), both projected to covariance matrices (`project`), predictions and
-mean squared errors closed formulas (`predict`). Not knowing G adds a school jackknife term; :math:`\alpha` and
-R count as known.
+mean squared errors closed formulas (`predict`). Not knowing G adds a school jackknife term; :math:`\alpha`
+and R count as known.
 
 References
 ----------
@@ -57,7 +57,7 @@ class EblpOptions:
     projection: Projection = "nearest"
     """How an R with such zeros becomes a covariance matrix."""
     jackknife: int = 50
-    """Batches of schools that are left out in turn, one school each if there are no more; 0 for no jackknife."""
+    """Batches of schools that are left out in turn, one school each if there are no more; 0 for none."""
     seed: int = 20_170_813
     """Of the batches."""
     n_jobs: int = 1
@@ -81,9 +81,9 @@ class Eblp:
     """Predictions with what they rest on."""
 
     schools: pl.DataFrame
-    """One row per target and school: target, school (code), n (all its results), n_target, blocks, mu, mu_mse,
-    direct, direct_mse, blp, blp_mse, hybrid, hybrid_mse, used ("blp" where its MSE is the smaller, else
-    "direct"), prmse (1 - blp_mse / direct_mse). Null where a school has none of the target's blocks."""
+    """One row per target and school: target, school (code), n (all its results), n_target, blocks, mu,
+    mu_mse, direct, direct_mse, blp, blp_mse, hybrid, hybrid_mse, used ("blp" where its MSE is the smaller,
+    else "direct"), prmse (1 - blp_mse / direct_mse). Null where a school has none of the target's blocks."""
     predicted: Predicted
     """The same as arrays, and predictions of every block."""
     means: Schools
@@ -206,6 +206,8 @@ def _frame(names: list[str], weights: FloatArray, schools: Schools, found: Predi
         blp, blp_mse = found.target[:, t], found.target_mse[:, t]
         better = blp_mse < direct_mse
         none = np.isnan(direct)
+        used = np.where(better, "blp", "direct").astype(object)
+        used[none] = None
         parts.append(
             pl.DataFrame(
                 {
@@ -222,7 +224,7 @@ def _frame(names: list[str], weights: FloatArray, schools: Schools, found: Predi
                     "blp_mse": blp_mse,
                     "hybrid": np.where(better, blp, direct),
                     "hybrid_mse": np.where(better, blp_mse, direct_mse),
-                    "used": np.where(none, None, np.where(better, "blp", "direct")).tolist(),
+                    "used": used.tolist(),
                     "prmse": 1.0 - blp_mse / np.where(none, np.nan, direct_mse),
                 },
                 schema_overrides={"used": pl.String},

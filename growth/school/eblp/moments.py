@@ -106,5 +106,5 @@ def _gathered(
 
 
 def _float(values: NDArray[Any]) -> FloatArray:
-    """Return floats also where there was nothing to count: `bincount` then forgets the type of its weights."""
+    """Return floats also where there is nothing to count, which `bincount` answers with integers."""
     return values.astype(np.float64, copy=False)
