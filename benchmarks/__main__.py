@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import batches, cold, cores, memory, readme, refits, robust
+from benchmarks import batches, cold, cores, memory, readme, refits, robust, shrinkage
 from benchmarks.grid import Row, run_grid
 from benchmarks.peers import PEERS
 from benchmarks.problems import Problem, grid
@@ -22,7 +22,19 @@ from benchmarks.stamp import HERE, stamp
 from benchmarks.table import LABELS, describe, grid_report, scaling_report, seconds
 from benchmarks.targets import TARGETS, verdict_table, verdicts
 
-PARTS = ("grid", "scaling", "refit", "scoring", "cores", "memory", "profile", "cold", "robust")
+PARTS = (
+    "grid",
+    "scaling",
+    "refit",
+    "scoring",
+    "cores",
+    "memory",
+    "profile",
+    "cold",
+    "robust",
+    "eblp",
+    "shrinkage",
+)
 ROWS = (5_000, 20_000, 100_000, 400_000, 1_000_000)
 
 
@@ -119,6 +131,8 @@ def _sections(quick: bool, budget: float, document: Document) -> dict[str, Calla
         "memory": partial(memory.peaks, large),
         "profile": partial(batches.profile, small if quick else Problem(400_000, 3)),
         "cold": partial(cold.cold_starts, small),
+        "eblp": partial(shrinkage.state, 1_000 if quick else 10_000),
+        "shrinkage": partial(shrinkage.coverage, 40 if quick else 200),
     }
 
 
