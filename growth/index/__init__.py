@@ -1,21 +1,31 @@
 """From school growth percentiles to levels on kept cut points, index points, pairs and communities."""
 
+from growth.index.communities import Communities, communities
 from growth.index.composite import SchoolIndex, school_index
 from growth.index.definitions import RECORDS
 from growth.index.growth_metric import growth_metrics
 from growth.index.levels import LevelArray, LevelCuts, assign_levels, level_cuts, level_table
+from growth.index.pairing import Pairs, lowest_schools, pair_schools
+from growth.index.profiles import needs_of, school_profiles
 from growth.index.rates import MetricResult, together
 
 __all__ = [
     "RECORDS",
+    "Communities",
     "LevelArray",
     "LevelCuts",
     "MetricResult",
+    "Pairs",
     "SchoolIndex",
     "assign_levels",
+    "communities",
     "growth_metrics",
     "level_cuts",
     "level_table",
+    "lowest_schools",
+    "needs_of",
+    "pair_schools",
     "school_index",
+    "school_profiles",
     "together",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from growth.panel import Panel, PanelSet, StudentTable
@@ -18,6 +19,7 @@ _RESULTS: dict[str, pl.DataType] = {
     "cohort": pl.String(),
     "n_priors": pl.Int16(),
     "norm_group": pl.String(),
+    "prior_score": pl.Float64(),
     "sgp": pl.Int16(),
     "percentile": pl.Float64(),
     "expected_score": pl.Float64(),
@@ -86,10 +88,10 @@ def students_frame(
     -------
     polars.DataFrame
         In the order of the table, fullest pattern first: identity, score, status, cohort, n_priors,
-        norm_group, sgp (1-99), percentile (0-1), expected_score and residual [scale-score points], with SIMEX
-        sgp_simex, sgp_simex_ranked (1-99), percentile_simex, percentile_simex_ranked (0-1), highest (true on
-        exactly one row per row in scope), then the table's other columns; one that bears the name of a result
-        gets the suffix ``_input``.
+        norm_group, prior_score (the most recent in the subject), sgp (1-99), percentile (0-1), expected_score
+        and residual [scale-score points], with SIMEX sgp_simex, sgp_simex_ranked (1-99), percentile_simex,
+        percentile_simex_ranked (0-1), highest (true on exactly one row per row in scope), then the table's other
+        columns; one that bears the name of a result gets the suffix ``_input``.
     """
     corrected = tuple(_CORRECTED) if spec.simex.use == "simex" else ()
     added = (*_ADDED[:-1], *corrected, _ADDED[-1])
@@ -134,6 +136,7 @@ def _results(fitted: Iterable[Fitted], corrected: Sequence[str]) -> pl.DataFrame
         pl.DataFrame(
             {"row": one.panel.row, "sgp": one.growth.sgp, "percentile": one.growth.percentile}
         ).with_columns(
+            pl.Series("prior_score", np.ascontiguousarray(one.panel.priors[:, 0])),
             pl.Series("expected_score", one.growth.expected),
             pl.Series("residual", one.growth.residual),
             pl.lit(one.panel.key).alias("cohort"),

@@ -15,6 +15,7 @@ from growth.spec.model import (
     Scale,
     Student,
 )
+from growth.spec.pairing import Pairing
 from growth.spec.peers import Peers
 from growth.spec.school import Groups, School
 from growth.spec.simex import Simex
@@ -33,6 +34,7 @@ __all__ = [
     "Levels",
     "Measurement",
     "Metric",
+    "Pairing",
     "Peers",
     "Quantiles",
     "Scale",

@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from growth._types import FloatArray
 from growth.errors import SpecError, did_you_mean
 from growth.spec.index import Index
+from growth.spec.pairing import Pairing
 from growth.spec.part import PART
 from growth.spec.peers import Peers
 from growth.spec.school import Groups, School
@@ -252,6 +253,7 @@ class GrowthSpec(_Part):
     groups: Groups = Groups()
     levels: Levels = Levels()
     index: Index = Index()
+    pairing: Pairing = Pairing()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
