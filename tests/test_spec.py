@@ -65,6 +65,7 @@ FULL: dict[str, Any] = {
         "all_share": 0.5,
         "definitions": {"proficient_scores": {"MATH": {3: 2436.0}}},
     },
+    "pairing": {"capacity": 2, "need_weight": 2.0},
 }
 
 TABLE: dict[str, Any] = {"subject": "M", "grade": 4, "scores": [1.0, 2.0], "csem": [3.0, 3.0]}
