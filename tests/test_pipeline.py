@@ -32,7 +32,7 @@ LEAST_RECOVERY = {"none": 0.75, "two_step": 0.65}
 goes with composition: six school means in 40 schools leave sqrt(1 - 6/40) of it by chance alone."""
 
 FRONT = ["student_id", "year", "subject", "grade", "school_id", "score", "status", "cohort", "n_priors"]
-NUMBERS = ["norm_group", "sgp", "percentile", "expected_score", "residual", "highest"]
+NUMBERS = ["norm_group", "prior_score", "sgp", "percentile", "expected_score", "residual", "highest"]
 
 
 @pytest.fixture(scope="module")

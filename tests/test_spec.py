@@ -287,11 +287,11 @@ def test_digest_follows_choices_and_not_their_order() -> None:
 # The digest names a specification in manifests and freeze bundles: if this test fails, old digests no longer
 # name the same choices, which the changelog must say.
 DIGESTS = {
-    "core": "5767ac31aeea16cd33c216736343752bd8da9bc1ed735b4145fb9c0c66bd7044",
-    "core_vendor": "888ad48fb5fc68a7dadadf55f57970d477dbe1f8b30f3aaf895afaf7b47c6025",
-    "sgp": "3fa17a0f25269a74ec61f04e7cff57695567efb1d5b2350b1c317d515068ec37",
-    "california": "bc97a8f8e1d74411a7de13c045785e82065145e5af90ff8fd98e66ed4aa16571",
-    "new_york": "24fb1d77ed2f0841cc5a7ce2ce9873419b5617f3d8acbc1c4a4082aef421efa6",
+    "core": "cea3accaa3e9c403d4a5f64c6251d3348b1bfac3afeb8abf91961f7b0d43bb7e",
+    "core_vendor": "6f8c2bf23809f6f6275d5a339ad03510f194c6838729da8b0eff385552a520ab",
+    "sgp": "178a7b057390aae9d7494a2fcd63a73fef3bf03ee82eb51bf93a367b26ddca95",
+    "california": "7beea9453950a8b45fa73ed08d0a69c943dc9358e758403172168dceaf60f1a2",
+    "new_york": "1d1929dc5b2a5ecc5c733fd5a1c7e42a0c82c1a2a6794f4d99c02f1cc03cc4d2",
 }
 
 
