@@ -90,8 +90,8 @@ def students_frame(
         In the order of the table, fullest pattern first: identity, score, status, cohort, n_priors,
         norm_group, prior_score (the most recent in the subject), sgp (1-99), percentile (0-1), expected_score
         and residual [scale-score points], with SIMEX sgp_simex, sgp_simex_ranked (1-99), percentile_simex,
-        percentile_simex_ranked (0-1), highest (true on exactly one row per row in scope), then the table's other
-        columns; one that bears the name of a result gets the suffix ``_input``.
+        percentile_simex_ranked (0-1), highest (true on exactly one row per row in scope), then the table's
+        other columns; one that bears the name of a result gets the suffix ``_input``.
     """
     corrected = tuple(_CORRECTED) if spec.simex.use == "simex" else ()
     added = (*_ADDED[:-1], *corrected, _ADDED[-1])
