@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import batches, cold, cores, memory, readme, refits, robust, shrinkage
+from benchmarks import batches, cold, cores, memory, readme, refits, robust, shrinkage, simex
 from benchmarks.grid import Row, run_grid
 from benchmarks.peers import PEERS
 from benchmarks.problems import Problem, grid
@@ -26,6 +26,7 @@ PARTS = (
     "grid",
     "scaling",
     "refit",
+    "simex",
     "scoring",
     "cores",
     "memory",
@@ -126,6 +127,7 @@ def _sections(quick: bool, budget: float, document: Document) -> dict[str, Calla
     report = document.keep("refit_peers", [])
     return {
         "refit": partial(refits.refits, batch, 20 if quick else refits.ASKED, budget, report),
+        "simex": partial(simex.simex, batch, 4 if quick else simex.REPLICATES),
         "scoring": partial(batches.scoring, small, large.n),
         "cores": partial(cores.cores, cohort, 4 if quick else 12, 3 if quick else 7),
         "memory": partial(memory.peaks, large),

@@ -49,6 +49,8 @@ TARGETS: dict[Problem, dict[str, Bound]] = {
 FLOOR = {Problem(400_000, 3): Bound(None, 2.0, small=True)}
 """How many times the floor it may take."""
 REFITS = Bound(20.0, 6.0, small=True)  # seconds
+SIMEX = Bound(60.0, small=True)  # seconds
+SIMEX_MEMORY = Bound(4.0, small=True)  # GB of 10^9 bytes
 EXPONENT = Bound(1.0, small=True)
 CORES = Bound(1.8)
 MEMORY = Bound(1.5, small=True)  # GB of 10^9 bytes
@@ -122,6 +124,10 @@ def _limits(record: dict[str, Any]) -> Iterator[Verdict]:
     if refit.get("n") == 50_000:
         star = "" if refit["measured"] == refit["replicates"] else "*"
         yield Verdict("20,000 warm refits", " s", refit["total"], REFITS, star)
+    simex = record.get("simex", {})
+    if (simex.get("n"), simex.get("replicates")) == (50_000, 50):
+        yield Verdict("SIMEX of 50,000 students on two cores, everything", " s", simex["wall"], SIMEX)
+        yield Verdict("SIMEX of 50,000 students, peak memory", " GB", simex["peak"], SIMEX_MEMORY)
     slopes = [found for found in exponents(rows_of(record.get("scaling", []))) if found.library == "growth"]
     in_n = [found for found in slopes if found.over.startswith("20,000 to 1,000,000 rows")]
     if in_n:

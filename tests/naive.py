@@ -178,42 +178,35 @@ def percentile(row: FloatArray, taus: FloatArray, y: float) -> float:
     return float(np.interp(y, row, taus))
 
 
-@dataclass(frozen=True)
-class Simex:
-    """SIMEX by its definition, a linear program per quantile and replicate."""
+def simex_curves(
+    priors: FloatArray,
+    perturbed: list[list[FloatArray]],
+    lambdas: tuple[float, ...],
+    score: FloatArray,
+    taus: FloatArray,
+    degree: int,
+) -> FloatArray:
+    """Return curves at lambda = -1 by their definition, sorted, shape (n, m): a linear program per fit.
 
-    curves: FloatArray
-    """Extrapolated and sorted, shape (n, m)."""
-
-    @classmethod
-    def of(
-        cls,
-        priors: FloatArray,
-        perturbed: list[list[FloatArray]],
-        lambdas: tuple[float, ...],
-        score: FloatArray,
-        taus: FloatArray,
-        degree: int,
-    ) -> Simex:
-        """Fit; `perturbed` has, per lambda and replicate, priors of shape (n, k)."""
-        means = []
-        for replicates in [[priors], *perturbed]:
-            lines = [
-                simex_knots(np.concatenate([r[:, j] for r in replicates])) for j in range(priors.shape[1])
-            ]
-            total = np.zeros((len(score), len(taus)))
-            for moved in replicates:
-                parts = [spline_columns(moved[:, j], *line, 3) for j, line in enumerate(lines)]
-                design = np.column_stack([np.ones(len(score)), *parts])
-                coef = np.array([solve_lp(design, score, float(tau)).coef for tau in taus])
-                total += curves(design, coef, digits=5)
-            means.append(total / len(replicates))
-        at_minus_one = np.empty_like(means[0])
-        for i in range(len(score)):
-            for t in range(len(taus)):
-                course = np.polyfit([0.0, *lambdas], [mean[i, t] for mean in means], degree)
-                at_minus_one[i, t] = np.polyval(course, -1.0)
-        return cls(np.sort(at_minus_one, axis=1))
+    `perturbed` has, per lambda and replicate, priors of shape (n, k).
+    """
+    means = []
+    for replicates in [[priors], *perturbed]:
+        pooled = np.concatenate(replicates)
+        lines = [simex_knots(column) for column in pooled.T]
+        total = np.zeros((len(score), len(taus)))
+        for moved in replicates:
+            parts = [spline_columns(column, *line, 3) for column, line in zip(moved.T, lines, strict=True)]
+            design = np.column_stack([np.ones(len(score)), *parts])
+            coef = np.array([solve_lp(design, score, float(tau)).coef for tau in taus])
+            total += curves(design, coef, digits=5)
+        means.append(total / len(replicates))
+    at_minus_one = np.empty_like(means[0])
+    for i in range(len(score)):
+        for t in range(len(taus)):
+            course = np.polyfit([0.0, *lambdas], [mean[i, t] for mean in means], degree)
+            at_minus_one[i, t] = np.polyval(course, -1.0)
+    return np.sort(at_minus_one, axis=1)
 
 
 def simex_knots(scores: FloatArray) -> tuple[tuple[float, ...], tuple[float, float]]:

@@ -15,6 +15,7 @@ from growth._types import FloatArray
 from growth.errors import ColumnError, SpecError
 from growth.panel import Panel, Pattern, Prior
 from growth.panel.covariates import school_means
+from growth.panel.csem import natural_spline
 from growth.panel.panels import PRIOR_MEAN
 from growth.quantile import SplineBasis, fit_quantiles, spline_design
 from growth.spec import GrowthSpec, Simex
@@ -83,9 +84,7 @@ class TestGivenThePerturbedScores:
     def test_the_packages_data(self) -> None:
         folder = golden.golden_folder()
         if folder is None:
-            pytest.skip(
-                "GROWTH_GOLDEN is not set: the package's data are GPL-3 and not part of the repository"
-            )
+            pytest.skip("GROWTH_GOLDEN is not set: the package's data are GPL-3, not part of the repository")
         model = golden.golden_model(folder, "MATH_2025_G4", "DEMO", 1)
         students = golden.golden_table(folder, "simexdet_students").sort("ID")
         assert tuple(students["ID"]) == model.ids
@@ -98,9 +97,7 @@ class TestGivenThePerturbedScores:
         """Knots to the decimal; coefficients as far as they are stored."""
         folder = golden.golden_folder()
         if folder is None:
-            pytest.skip(
-                "GROWTH_GOLDEN is not set: the package's data are GPL-3 and not part of the repository"
-            )
+            pytest.skip("GROWTH_GOLDEN is not set: the package's data are GPL-3, not part of the repository")
         model = golden.golden_model(folder, "MATH_2025_G4", "DEMO", 1)
         perturbed = packages_draws(folder, model)
         process = fit_quantiles(model.design, model.score)
@@ -117,6 +114,29 @@ class TestGivenThePerturbedScores:
                 expected = golden.coefficients(rows, "VALUE", "TAU")
                 fit, _ = stage.refit(anchor, b)
                 np.testing.assert_allclose(fit.coef, expected, rtol=0, atol=STORED * np.abs(expected).max())
+
+
+def test_own_draws_agree_with_the_packages_within_noise() -> None:
+    """As near to the package's runs as these are to each other (SGP_FACTS section 12)."""
+    folder = golden.golden_folder()
+    if folder is None:
+        pytest.skip("GROWTH_GOLDEN is not set: the package's data are GPL-3, not part of the repository")
+    model = golden.golden_model(folder, "MATH_2025_G4", "DEMO", 1)
+    table = pl.read_csv(folder / "csem_demo.csv").filter(GRADE=3, CONTENT_AREA="MATHEMATICS")
+    table = table.sort("SCALE_SCORE").cast({"SCALE_SCORE_CSEM": pl.Float64})
+    csem = natural_spline(table["SCALE_SCORE"].to_list(), table["SCALE_SCORE_CSEM"].to_numpy())
+    panel = replace(model.panel, csem=csem(model.priors))
+    found = simex_of(student_growth(panel, simex_spec(model.spec, replicates=50)))
+    runs = golden.golden_table(folder, "simex_students").filter(COHORT="MATH_2025_G4").sort("ID")
+    for run, distance in (("B50_linear", 1.96), ("B50_linear_seed271828", 1.96), ("B150_linear_fn", 1.6)):
+        theirs = runs.filter(RUN=run)
+        assert tuple(theirs["ID"]) == model.ids
+        for values, name in ((found.sgp, "SGP_SIMEX"), (found.sgp_ranked, "SGP_SIMEX_RANKED")):
+            expected = theirs[name].to_numpy()
+            assert values.mean() == pytest.approx(expected.mean(), abs=0.15)
+            assert values.std() == pytest.approx(expected.std(), rel=0.01)
+            assert np.corrcoef(values, expected)[0, 1] > 0.99
+            assert np.abs(values - expected).mean() == pytest.approx(distance, rel=0.15)
 
 
 def packages_draws(folder: Path, model: golden.Model) -> Perturbed:
@@ -145,8 +165,8 @@ class TestTwin:
         found = corrected_curves(case, process, process.predict(design, digits=5), spec)
         perturbed = [[draws(level, b) for b in range(2)] for level in range(2)]
         degree = 1 if extrapolation == "linear" else 2
-        twin = naive.Simex.of(case.priors, perturbed, (0.7, 1.6), case.score, taus, degree)
-        np.testing.assert_allclose(found, twin.curves, rtol=0, atol=TWIN)
+        twin = naive.simex_curves(case.priors, perturbed, (0.7, 1.6), case.score, taus, degree)
+        np.testing.assert_allclose(found, twin, rtol=0, atol=TWIN)
 
     def test_places_and_ranks(self) -> None:
         rng = np.random.default_rng(5)

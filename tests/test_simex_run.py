@@ -8,12 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from typer.testing import CliRunner
 
 import growth
+from growth.cli import app
 from growth.pipeline import FRAMES, GrowthRun
 from growth.report import render_report, report_input
 from growth.school.counted import PERCENTILE_COLUMNS, count_results
 from growth.spec import GrowthSpec
+from growth.store import load_run
 
 SPEC = GrowthSpec.preset("core").replace(
     {
@@ -114,6 +117,16 @@ def test_threads_and_checkpoints_change_nothing(run: GrowthRun, city_file: Path,
     cohorts = run.cells.height
     inside = [label for _, _, label in seen if "lambda 2: 3 of 3" in label]
     assert len(inside) >= cohorts
+
+
+def test_the_command_line_keeps_checkpoints(run: GrowthRun, city_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "ours.toml").write_text(SPEC.to_toml(), "utf-8")
+    paths = {"--spec": "ours.toml", "--out": "out", "--checkpoints": "parts"}
+    arguments = [str(part) for name, path in paths.items() for part in (name, tmp_path / path)]
+    result = CliRunner().invoke(app, ["run", str(city_file), *arguments, "--no-report"])
+    assert result.exit_code == 0, result.output
+    assert load_run(tmp_path / "out").manifest["outputs"] == run.manifest["outputs"]
+    assert len(list((tmp_path / "parts").glob("simex-*.npz"))) >= run.cells.height
 
 
 def test_the_manifest_has_the_seed(run: GrowthRun) -> None:
