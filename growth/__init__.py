@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from growth.errors import GrowthError, GrowthWarning
+    from growth.freeze import FreezeBundle
     from growth.index import assign_levels
     from growth.panel import build_panels, read_table, simulate_table
     from growth.pipeline import GrowthRun, run
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "FreezeBundle",
     "GrowthError",
     "GrowthRun",
     "GrowthSpec",
@@ -43,6 +45,7 @@ __all__ = [
 
 # Names are fetched on first use: `import growth` must stay instant, whatever the rooms need.
 _ROOMS = {
+    "FreezeBundle": "freeze",
     "GrowthError": "errors",
     "GrowthRun": "pipeline",
     "GrowthSpec": "spec",

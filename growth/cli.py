@@ -25,6 +25,7 @@ except ModuleNotFoundError as error:
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from growth.freeze import FreezeBundle
     from growth.panel import StudentTable
     from growth.pipeline import GrowthRun
     from growth.spec import GrowthSpec
@@ -127,10 +128,16 @@ def check(file: TableArgument, spec: SpecOption = "core") -> None:
 def run(
     file: TableArgument,
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
-    spec: SpecOption = "core",
-    norms_from: Annotated[
+    spec: Annotated[
+        str | None,
+        typer.Option(
+            help="Preset (core, sgp) or TOML file; core, or with --freeze the bundle's.",
+            metavar="PRESET|FILE",
+        ),
+    ] = None,
+    freeze: Annotated[
         Path | None,
-        typer.Option(help="Earlier run folder: rank schools in its norms and keep its cut points."),
+        typer.Option(help="Bundle of a base year: its curves, norms and cut points.", metavar="BUNDLE"),
     ] = None,
     n_jobs: JobsOption = -1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
@@ -141,18 +148,41 @@ def run(
     ] = None,
 ) -> None:
     """Compute growth percentiles and levels of a table, and write a run folder."""
-    choices = _specification(spec)
+    choices = None if spec is None else _specification(spec)
     with _answerable():
         from growth.report.extras import require_extra
-        from growth.store import check_free, load_run
+        from growth.store import check_free, load_bundle
 
         check_free(out, overwrite=overwrite)
         if report:
             require_extra()
-        base = load_run(norms_from) if norms_from is not None else None
+        base = None if freeze is None else load_bundle(freeze)
         result = _compute(file, choices, n_jobs, base, checkpoints)
         _save(result, out, overwrite=overwrite, report=report)
         _show_results(result, out, report=report)
+
+
+@app.command("freeze")
+def freeze_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of the base year.", file_okay=False)],
+    out: Annotated[Path, typer.Option(help="Bundle file to write.")],
+    parts: Annotated[
+        str | None, typer.Option(help="Of curves, norms, cuts, with commas; the specification's choice.")
+    ] = None,
+    year: Annotated[int | None, typer.Option(help="Base year, if the run has several.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier bundle.")] = False,
+) -> None:
+    """Keep a run's curves, norms and cut points in one file, to measure later years by."""
+    with _answerable():
+        from growth.store import load_run, save_bundle
+
+        chosen = None if parts is None else [part.strip() for part in parts.split(",")]
+        bundle = load_run(run).freeze(year=year, parts=chosen)  # type: ignore[arg-type]
+        save_bundle(bundle, out, overwrite=overwrite)
+        typer.echo(repr(bundle))
+        typer.echo(
+            f"Bundle: {out} (SHA-256 {bundle.digest[:12]}...). Use it with: growth run FILE --freeze {out}"
+        )
 
 
 @app.command("spec")
@@ -198,24 +228,17 @@ def _specification(choice: str) -> GrowthSpec:
 
 def _compute(
     table: Any,  # noqa: ANN401
-    spec: GrowthSpec,
+    spec: GrowthSpec | None,
     n_jobs: int,
-    base: GrowthRun | None = None,
+    freeze: FreezeBundle | None = None,
     checkpoints: Path | None = None,
 ) -> GrowthRun:
     from growth.pipeline import run as run_street
 
-    frozen = {} if base is None else {"cuts": base.cuts, "norms": base.norms}
     with _progress() as progress:
-        result: GrowthRun = run_street(
-            table,
-            spec,
-            n_jobs=n_jobs,
-            progress=progress,
-            checkpoints=checkpoints,
-            **frozen,  # type: ignore[arg-type]
+        return run_street(
+            table, spec, freeze=freeze, n_jobs=n_jobs, progress=progress, checkpoints=checkpoints
         )
-    return result
 
 
 @contextmanager

@@ -6,6 +6,7 @@ A run folder holds::
     manifest.json    digests, versions, times, certificates; SHA-256 of every other file here
     cuts.json        cut points of the levels, to keep for later years
     norms.json       distributions schools were ranked in, to freeze for later years
+    curves.zip       models of the cohorts, to freeze for later years
     students.parquet, students.csv, schools..., levels..., counts..., cells..., variance..., fairness...,
     neutrality...
     report.html      if asked for
@@ -29,14 +30,17 @@ from typing import Any
 import polars as pl
 
 from growth.errors import GrowthError, StoreError, problem
+from growth.freeze import FreezeBundle, pack, unpack
 from growth.index import LevelCuts
 from growth.pipeline import FRAMES, ON_REQUEST, GrowthRun
 from growth.school import Norms
 from growth.spec import GrowthSpec
+from growth.student import FrozenCurves
 
-__all__ = ["load_run", "save_run", "spreadsheet_safe"]
+__all__ = ["load_bundle", "load_run", "save_bundle", "save_run", "spreadsheet_safe"]
 
 MANIFEST, SPEC, CUTS, NORMS = "manifest.json", "spec.toml", "cuts.json", "norms.json"
+CURVES = "curves.zip"
 
 _FORMULA_START = r"^[=+\-@\t\r\n]"
 """What makes a spreadsheet program read a text as a formula."""
@@ -108,7 +112,46 @@ def load_run(folder: str | Path) -> GrowthRun:
             manifest=manifest,
             cuts=LevelCuts.from_dict(_read_json(source / CUTS)),
             norms=Norms.from_dict(_read_json(source / NORMS)),
+            curves=FrozenCurves.from_dict(unpack((source / CURVES).read_bytes())),
         )
+
+
+def save_bundle(bundle: FreezeBundle, file: str | Path, *, overwrite: bool = False) -> Path:
+    """Write a freeze bundle, whole or not at all.
+
+    Raises
+    ------
+    StoreError
+        If the file exists and is not to be overwritten, or cannot be written.
+    """
+    target = Path(file).resolve()
+    if target.is_dir() or (target.exists() and not overwrite):
+        what = f"{str(file)!r} already exists"
+        raise StoreError(problem(what, fix="choose another name, or allow it to be overwritten"))
+    aside = _beside(target)
+    with _disk(target, OSError, what="The bundle"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            aside.write_bytes(bundle.to_bytes())
+            aside.replace(target)
+        finally:
+            aside.unlink(missing_ok=True)
+    return target
+
+
+def load_bundle(file: str | Path) -> FreezeBundle:
+    """Read a freeze bundle; nothing in the file is executed, and everything is checked.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be read, is not a bundle, was changed, or comes from a later version.
+    SpecError
+        If a part of it is impossible.
+    """
+    source = Path(file)
+    with _disk(source, OSError, what="The bundle"):
+        return FreezeBundle.from_bytes(source.read_bytes())
 
 
 def check_free(folder: str | Path, *, overwrite: bool) -> None:
@@ -163,6 +206,7 @@ def _write(run: GrowthRun, folder: Path) -> None:
     (folder / SPEC).write_text(run.spec.to_toml(), "utf-8")
     _write_json(folder / CUTS, run.cuts.to_dict())
     _write_json(folder / NORMS, run.norms.to_dict())
+    (folder / CURVES).write_bytes(pack(run.curves.to_dict()))
 
 
 @contextmanager
@@ -196,16 +240,16 @@ def _beside(target: Path) -> Path:
 
 
 @contextmanager
-def _disk(folder: Path, *expected: type[Exception]) -> Iterator[None]:
-    """Say which folder a failure is about."""
+def _disk(folder: Path, *expected: type[Exception], what: str = "The run folder") -> Iterator[None]:
+    """Say which folder or file a failure is about."""
     try:
         yield
     except GrowthError:
         raise
     except expected as error:
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}"
-        what = f"The run folder {str(folder)!r} cannot be read or written: {reason}"
-        raise StoreError(problem(what, fix="check that it is whole, and its permissions")) from error
+        text = f"{what} {str(folder)!r} cannot be read or written: {reason}"
+        raise StoreError(problem(text, fix="check that it is whole, and its permissions")) from error
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -218,7 +262,7 @@ def _digest(file: Path) -> str:
 
 
 def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
-    needed = {SPEC, CUTS, NORMS, *(f"{name}.parquet" for name in _stored(manifest["files"]))}
+    needed = {SPEC, CUTS, NORMS, CURVES, *(f"{name}.parquet" for name in _stored(manifest["files"]))}
     for name in sorted(needed):
         file = folder / name
         state = "is missing" if not file.is_file() else "was changed since it was written"

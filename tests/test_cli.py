@@ -72,26 +72,44 @@ class TestRun:
             assert done.exit_code == DONE
         assert not (out / "report.html").exists()
 
-    def test_specification_files_and_earlier_norms(
+    def test_specification_files_and_a_base_year(
         self, finished: tuple[Path, Result], city_file: Path, tmp_path: Path
     ) -> None:
         spec = tmp_path / "ours.toml"
         ours = GrowthSpec.preset("core").replace({"name": "ours", "school.min_n": 100})
         spec.write_text(ours.to_toml(), "utf-8")
+        bundle = tmp_path / "base.zip"
+        frozen = growth_command("freeze", finished[0], "--out", bundle, "--parts", "norms, cuts")
+        assert frozen.exit_code == DONE, frozen.output
+        assert "base year 2025" in frozen.stdout
         arguments = ("run", city_file, "--spec", spec, "--out", tmp_path / "run", "--no-report")
-        result = growth_command(*arguments, "--norms-from", finished[0])
+        result = growth_command(*arguments, "--freeze", bundle)
         assert result.exit_code == DONE, result.output
         stored = load_run(tmp_path / "run")
         assert stored.spec == ours
         assert stored.manifest["norms"]["frozen"]
+        assert stored.manifest["freeze"]["parts"] == ["norms", "cuts"]
         assert stored.cuts == load_run(finished[0]).cuts
 
-    def test_norms_must_come_from_a_run(self, city_file: Path, tmp_path: Path) -> None:
-        arguments = ("run", city_file, "--out", tmp_path / "run", "--norms-from", tmp_path)
+    def test_what_is_no_bundle_is_refused(self, city_file: Path, tmp_path: Path) -> None:
+        arguments = ("run", city_file, "--out", tmp_path / "run", "--freeze", city_file)
         result = growth_command(*arguments)
         assert result.exit_code == DATA
-        assert "not a run folder" in result.stderr
+        assert "The file cannot be used" in result.stderr
         assert not (tmp_path / "run").exists()
+
+    def test_a_bundle_is_replaced_only_on_request(
+        self, finished: tuple[Path, Result], tmp_path: Path
+    ) -> None:
+        arguments = ("freeze", finished[0], "--out", tmp_path / "base.zip")
+        assert growth_command(*arguments).exit_code == DONE
+        refused = growth_command(*arguments)
+        assert refused.exit_code == DATA
+        assert "already exists" in refused.stderr
+        assert growth_command(*arguments, "--overwrite").exit_code == DONE
+        assert growth_command("freeze", tmp_path, "--out", tmp_path / "b").exit_code == DATA
+        unknown = growth_command("freeze", finished[0], "--out", tmp_path / "c", "--parts", "curve")
+        assert "'curve' cannot be frozen" in unknown.stderr
 
 
 class TestCheck:

@@ -310,7 +310,7 @@ def _fixed_knots(table: dict[str, list[float]]) -> dict[str, dict[str, list[floa
 
 class TestFrozen:
     def test_own_norms_and_cuts_change_nothing(self, city_file: Path, city_run: GrowthRun) -> None:
-        again = growth.run(city_file, "core", cuts=city_run.cuts, norms=city_run.norms)
+        again = growth.run(city_file, freeze=city_run.freeze(parts=("norms", "cuts")))
         # Bands differ: a school is no longer one of the schools that it is drawn against.
         bands = ["growth_percentile_low", "growth_percentile_high"]
         assert_frame_equal(again.schools.drop(bands), city_run.schools.drop(bands))
@@ -323,7 +323,7 @@ class TestFrozen:
     ) -> None:
         other = growth.simulate_table(3_200, 14, years=1, seed=3)
         base = growth.run(other.table, city_run.spec.replace({"levels.rule": "base_deciles"}))
-        result = growth.run(city_file, "core", cuts=base.cuts, norms=base.norms)
+        result = growth.run(city_file, "core", freeze=base.freeze(parts=("norms", "cuts")))
         assert result.cuts is base.cuts
         assert result.norms == base.norms
         assert_frame_equal(result.students, city_run.students)
@@ -336,7 +336,7 @@ class TestFrozen:
     def test_norms_of_another_measure_are_refused(self, city_file: Path, city_run: GrowthRun) -> None:
         spec = city_run.spec.replace({"school.aggregate": "median"})
         with pytest.raises(SpecError, match="ranks"):
-            growth.run(city_file, spec, norms=city_run.norms)
+            growth.run(city_file, spec, freeze=city_run.freeze(parts=("norms",)))
 
 
 class TestProvenance:

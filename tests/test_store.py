@@ -16,7 +16,7 @@ from growth.errors import GrowthError, SpecError, StoreError
 from growth.pipeline import FRAMES
 from growth.store import load_run, save_run, spreadsheet_safe
 
-PLAIN = {"spec.toml", "manifest.json", "cuts.json", "norms.json"}
+PLAIN = {"spec.toml", "manifest.json", "cuts.json", "norms.json", "curves.zip"}
 
 
 @pytest.fixture
@@ -48,8 +48,9 @@ def test_what_is_read_back_is_what_was_written(folder: Path, city_run: GrowthRun
 
 def test_later_years_use_a_stored_run(folder: Path, city_file: Path, city_run: GrowthRun) -> None:
     base = load_run(folder)
-    later = growth.run(city_file, base.spec, cuts=base.cuts, norms=base.norms)
+    later = growth.run(city_file, freeze=base.freeze())
     assert_frame_equal(later.levels, city_run.levels)
+    assert base.freeze().to_bytes() == city_run.freeze().to_bytes()
 
 
 def test_the_manifest_names_every_file_by_its_digest(folder: Path) -> None:
@@ -171,7 +172,9 @@ class TestReading:
         with pytest.raises(StoreError, match="not a run folder"):
             load_run(tmp_path)
 
-    @pytest.mark.parametrize("name", ["schools.parquet", "spec.toml", "cuts.json", "norms.json"])
+    @pytest.mark.parametrize(
+        "name", ["schools.parquet", "spec.toml", "cuts.json", "norms.json", "curves.zip"]
+    )
     def test_a_changed_file_is_refused(self, folder: Path, name: str) -> None:
         (folder / name).write_bytes((folder / name).read_bytes() + b"\n")
         with pytest.raises(StoreError, match=f"'{name}'.*was changed"):

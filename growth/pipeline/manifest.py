@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from growth.freeze import FreezeBundle
 from growth.spec import GrowthSpec
 
 __all__ = ["Clock", "Stamp", "frame_digest", "manifest"]
@@ -50,8 +51,7 @@ class Stamp:
     input_rows: int
     threads: int
     cuts_digest: str
-    frozen_norms: bool
-    frozen_cuts: bool
+    freeze: FreezeBundle | None
     enrolment_digest: str | None = None
     """Of the table that says in which schools results count, if one was given."""
 
@@ -70,14 +70,27 @@ def manifest(
     clock : Clock
         Its laps end here.
     """
-    cells = frames["cells"]
+    cells, base = frames["cells"], stamp.freeze
     return {
         "format": FORMAT,
         "input": {"sha256": stamp.input_digest, "rows": stamp.input_rows},
         "enrolment": {"sha256": stamp.enrolment_digest},
         "spec": {"name": spec.name, "sha256": spec.digest},
-        "norms": {"frozen": stamp.frozen_norms},
-        "cuts": {"frozen": stamp.frozen_cuts, "sha256": stamp.cuts_digest},
+        "freeze": None
+        if base is None
+        else {
+            "sha256": base.digest,
+            "base_year": base.base_year,
+            "parts": list(base.parts),
+            "spec_sha256": base.spec_digest,
+            "input_sha256": base.input_digest,
+            "growth": base.written_by,
+            "refitted": cells.filter(pl.col("base_year").is_null())["cohort"].to_list()
+            if base.curves is not None
+            else [],
+        },
+        "norms": {"frozen": base is not None and base.norms is not None},
+        "cuts": {"frozen": base is not None and base.cuts is not None, "sha256": stamp.cuts_digest},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _STAMPED}},
         "platform": {
             "system": platform.platform(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -10,10 +10,13 @@ from typing import Any
 
 import polars as pl
 
-from growth.errors import GrowthError, did_you_mean
+from growth.errors import GrowthError, SpecError, did_you_mean, problem
+from growth.freeze import FreezeBundle, checked_parts
 from growth.index import LevelCuts
+from growth.pipeline.frozen import require_freezable
 from growth.school import Norms
-from growth.spec import GrowthSpec
+from growth.spec import FrozenPart, GrowthSpec
+from growth.student import FrozenCurves
 
 __all__ = ["FRAMES", "ON_REQUEST", "GrowthRun"]
 
@@ -56,9 +59,11 @@ class GrowthRun:
     manifest: Mapping[str, Any]
     """Digests, versions, platform, times and certificates, as plain values."""
     cuts: LevelCuts
-    """The cut points of the levels; hand them to a later year's run to keep them."""
+    """The cut points of the levels; `freeze` hands them to later years."""
     norms: Norms
-    """The distributions schools were ranked in; hand them to a later year's run to freeze them."""
+    """The distributions schools were ranked in; `freeze` hands them to later years."""
+    curves: FrozenCurves = field(default=FrozenCurves(), repr=False)
+    """The models of the cohorts; `freeze` hands them to later years."""
     to_caller: Callable[[pl.DataFrame], Any] = field(default=_as_polars, repr=False)
     """Turns a polars frame into the caller's kind."""
 
@@ -127,6 +132,55 @@ class GrowthRun:
             f"for {means} school means (peers.schools_per_trait = {self.spec.peers.schools_per_trait})."
             for year, subject, schools, means in many.iter_rows()
         )
+
+    def freeze(self, *, year: int | None = None, parts: Iterable[FrozenPart] | None = None) -> FreezeBundle:
+        """Return what later years need to be measured as this one.
+
+        Parameters
+        ----------
+        year : int, optional
+            The base year, if the run has results of several.
+        parts : iterable of str, optional
+            Of ``"curves"``, ``"norms"``, ``"cuts"``; ``spec.freeze.parts`` if not given.
+
+        Raises
+        ------
+        SpecError
+            If a part is not known or was itself taken from a bundle; if the year is not named or has no
+            results; or if curves have columns that other years cannot share (`peers.reference`), or are
+            SIMEX's.
+        """
+        chosen = checked_parts(self.spec.freeze.parts if parts is None else parts)
+        given = self.manifest.get("freeze") or {}
+        if again := [part for part in chosen if part in given.get("parts", ())]:
+            raise SpecError(
+                problem(
+                    f"The {' and '.join(again)} of this run are those of {given['base_year']}",
+                    rule="what is frozen stays with its base year",
+                    fix="use that bundle again, or choose other parts",
+                )
+            )
+        base_year = self._base_year(year)
+        if "curves" in chosen:
+            require_freezable(self.spec)
+        return FreezeBundle(
+            base_year=base_year,
+            spec=self.spec,
+            input_digest=self.manifest["input"]["sha256"],
+            curves=self.curves.of_year(base_year) if "curves" in chosen else None,
+            norms=self.norms.of_year(base_year) if "norms" in chosen else None,
+            cuts=self.cuts if "cuts" in chosen else None,
+        )
+
+    def _base_year(self, year: int | None) -> int:
+        years = self.frames["cells"]["year"].unique().sort().to_list()
+        if year is None and len(years) == 1:
+            return int(years[0])
+        if year is not None and year in years:
+            return year
+        what = f"There are results of {', '.join(map(str, years))}"
+        asked = "" if year is None else f", not of {year}"
+        raise SpecError(problem(what + asked, rule="a bundle is of one base year", fix="name it: year = ..."))
 
     def summary(self) -> pl.DataFrame:
         """Return one row per year and subject.
@@ -209,7 +263,7 @@ class GrowthRun:
 
     def _next_steps(self) -> str:
         frames = " ".join(f".{name}" for name in self.frames)
-        return f"Frames: {frames}; also .spec .manifest .cuts .norms"
+        return f"Frames: {frames}; also .spec .manifest .cuts .norms .curves; .freeze() for later years"
 
 
 def _shown(value: object) -> str:

@@ -16,9 +16,11 @@ from typing import Any
 import joblib
 from threadpoolctl import threadpool_limits
 
-from growth.index import LevelCuts, level_cuts, level_table
+from growth.freeze import FreezeBundle
+from growth.index import level_cuts, level_table
 from growth.panel import CallerFrame, CsemFunction, Panel, StudentTable, build_panels, read_table
 from growth.pipeline.account import account_of_rows
+from growth.pipeline.frozen import Known, kept_curves, known_models
 from growth.pipeline.ledger import ledger, plain_panels, without_peers
 from growth.pipeline.manifest import Clock, Stamp, manifest
 from growth.pipeline.progress import Progress, Steps
@@ -26,7 +28,6 @@ from growth.pipeline.result import GrowthRun
 from growth.pipeline.students import Fitted, cells_frame, students_frame
 from growth.school import (
     Enrolment,
-    Norms,
     check_enrolment,
     district_growth,
     read_enrolment,
@@ -45,12 +46,11 @@ _STAGES = 3
 
 def run(
     table: StudentTable | str | Path | Any,  # noqa: ANN401
-    spec: GrowthSpec | Mapping[str, Any] | str | Path = "core",
+    spec: GrowthSpec | Mapping[str, Any] | str | Path | None = None,
     *,
+    freeze: FreezeBundle | None = None,
     n_jobs: int | None = None,
     progress: Progress | None = None,
-    cuts: LevelCuts | None = None,
-    norms: Norms | None = None,
     csem: CsemFunction | None = None,
     checkpoints: str | Path | None = None,
     enrolment: Enrolment | CallerFrame | str | Path | None = None,
@@ -63,17 +63,17 @@ def run(
         One row per student x year x subject: a CSV or Parquet file, a pandas, polars, pyarrow or DuckDB
         frame, or a table that `read_table` has read. It is not changed.
     spec : GrowthSpec, str, Path or mapping
-        A specification, the name of a preset (``"core"``, ``"sgp"``, ...), a TOML file or a nested mapping.
+        A specification, the name of a preset (``"core"``, ``"sgp"``, ...), a TOML file or a nested mapping;
+        if not given, that of `freeze`; without one, ``"core"``.
+    freeze : FreezeBundle, optional
+        What was kept of a base year (``earlier.freeze()``, or `growth.store.load_bundle`). Its curves place
+        students without a fit, its norms rank schools, its cut points make levels. Without it all three are
+        this table's own: percentiles average 50 whatever all students achieve together.
     n_jobs : int, optional
         Threads that fit cohorts beside each other; -1 for all cores, None for one unless a
         ``joblib.parallel_config`` says otherwise. Results are the same bit for bit.
     progress : callable, optional
         Called with (steps done, steps in all, label), one call at a time, from the thread that did the step.
-    cuts : LevelCuts, optional
-        Cut points of an earlier year (``earlier.cuts``), to keep them.
-    norms : Norms, optional
-        Distributions of an earlier year (``earlier.norms``) to rank schools in. Without them schools are
-        ranked among each other, and their growth percentiles average 50 every year.
     csem : callable, optional
         For ``measurement.csem = "function"``: called with (scores, subject, grade, year), the scores of shape
         (n,), it returns their conditional standard errors of measurement, shape (n,).
@@ -105,19 +105,20 @@ def run(
     ['ELA', 'MATH']
     """
     clock = Clock()
-    choices = GrowthSpec.of(spec)
+    choices = _choices(spec, freeze)
     source = table if isinstance(table, StudentTable) else read_table(table, choices)
     places = _enrolment(enrolment)
     check_enrolment(places, choices)
     clock.lap("read")
     panels = build_panels(source, choices, csem=csem)
     clock.lap("panels")
+    plain = plain_panels(panels, choices)
+    known, known_plain = _known(panels.panels, plain, choices, freeze)
     with threadpool_limits(limits=1, user_api="blas"):
-        composed = compose(panels, choices)
+        composed = compose(panels, choices, None if freeze is None else freeze.curves)
     panels = composed.panels
     clock.lap("composition")
 
-    plain = plain_panels(panels, choices)
     fits = len(panels.panels) + len(plain)
     prior_scores_only = without_peers(choices)
     replicates = len(panels.panels) * _blocks(choices) + len(plain) * _blocks(prior_scores_only)
@@ -125,17 +126,19 @@ def run(
     steps.add("cohorts formed")
     threads = joblib.effective_n_jobs(n_jobs)
     bench = _Bench(threads, steps, None if checkpoints is None else Path(checkpoints))
-    fitted = _fit(panels.panels, choices, bench)
+    fitted = _fit(panels.panels, choices, bench, known)
     students = students_frame(source, panels, fitted, choices)
     clock.lap("student growth")
-    bare = _fit(plain, prior_scores_only, bench)
+    bare = _fit(plain, prior_scores_only, bench, known_plain)
     fairness = ledger(students, panels, bare, composed.effects, choices)
     clock.lap("fairness")
 
+    norms = None if freeze is None else freeze.norms
     schools = school_growth(students, choices, norms=norms, enrolment=places)
     steps.add("school growth")
     clock.lap("school growth")
-    used_cuts = level_cuts(choices, schools.frame) if cuts is None else cuts
+    kept_cuts = None if freeze is None else freeze.cuts
+    used_cuts = level_cuts(choices, schools.frame) if kept_cuts is None else kept_cuts
     frames = {
         "students": students,
         "schools": schools.frame,
@@ -157,8 +160,7 @@ def run(
         input_rows=int(frames["counts"]["rows"][0]),
         threads=threads,
         cuts_digest=used_cuts.digest,
-        frozen_norms=norms is not None,
-        frozen_cuts=cuts is not None,
+        freeze=freeze,
         enrolment_digest=None if places is None else places.digest,
     )
     result = GrowthRun(
@@ -167,6 +169,7 @@ def run(
         manifest=manifest(choices, frames, stamp, clock),
         cuts=used_cuts,
         norms=schools.norms,
+        curves=kept_curves(fitted, bare, composed, choices),
         to_caller=source.to_caller,
     )
     steps.add("levels")
@@ -175,6 +178,29 @@ def run(
 
 def _enrolment(given: Enrolment | CallerFrame | str | Path | None) -> Enrolment | None:
     return given if given is None or isinstance(given, Enrolment) else read_enrolment(given)
+
+
+def _choices(
+    spec: GrowthSpec | Mapping[str, Any] | str | Path | None, freeze: FreezeBundle | None
+) -> GrowthSpec:
+    if freeze is None:
+        return GrowthSpec.of("core" if spec is None else spec)
+    choices = freeze.spec if spec is None else GrowthSpec.of(spec)
+    freeze.check(choices)
+    return choices
+
+
+def _known(
+    panels: Sequence[Panel], plain: Sequence[Panel], spec: GrowthSpec, freeze: FreezeBundle | None
+) -> tuple[Known, Known]:
+    """Return the frozen models of the cohorts, and those without the peer definition."""
+    if freeze is None or freeze.curves is None:
+        return {}, {}
+    curves, year = freeze.curves, freeze.base_year
+    return (
+        known_models(panels, curves.by_key(), spec, year),
+        known_models(plain, curves.plain_by_key(), spec, year),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,20 +217,26 @@ def _blocks(spec: GrowthSpec) -> int:
     return len(spec.simex.lambdas) * len(blocks_of(spec.simex)) if spec.simex.use == "simex" else 0
 
 
-def _fit(panels: Sequence[Panel], spec: GrowthSpec, bench: _Bench) -> list[Fitted]:
-    """Fit every cohort, in the order of `panels`; the most expensive go first, so that none is left over."""
+def _fit(panels: Sequence[Panel], spec: GrowthSpec, bench: _Bench, known: Known) -> list[Fitted]:
+    """Fit every cohort or take its frozen model, in the order of `panels`.
+
+    The most expensive go first, so that none is left over.
+    """
     threads = bench.threads
     inner = 1 if len(panels) >= threads else threads
     order = sorted(range(len(panels)), key=lambda i: -_cost(panels[i]))
 
     def one(i: int) -> tuple[int, Fitted]:
         start, panel = perf_counter(), panels[i]
+        model = known.get(panel.key)
 
         def watch(label: str) -> None:
             bench.steps.add(f"{panel.key}, {label}")
 
-        growth = student_growth(panel, spec, n_jobs=inner, watch=watch, folder=bench.checkpoints)
-        return i, Fitted(panel, growth, perf_counter() - start)
+        growth = student_growth(
+            panel, spec, frozen=model, n_jobs=inner, watch=watch, folder=bench.checkpoints
+        )
+        return i, Fitted(panel, growth, perf_counter() - start, model)
 
     # The library behind numpy adds in another order with another number of threads; one thread each keeps
     # results equal on every machine and under every n_jobs.

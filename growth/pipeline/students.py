@@ -10,7 +10,7 @@ import polars as pl
 
 from growth.panel import Panel, PanelSet, StudentTable
 from growth.spec import GrowthSpec
-from growth.student import QuantileGrowth, StudentGrowth
+from growth.student import FrozenCohort, QuantileGrowth, StudentGrowth
 
 __all__ = ["Fitted", "cells_frame", "corrected_columns", "students_frame"]
 
@@ -40,6 +40,7 @@ _CELL: dict[str, pl.DataType | type[pl.DataType]] = {
     "grade": pl.Int16,
     "n_priors": pl.Int16,
     "engine": pl.String,
+    "base_year": pl.Int32,
     "n": pl.Int64,
     "p": pl.Int64,
     "dropped_columns": pl.List(pl.String),
@@ -58,16 +59,17 @@ _CELL: dict[str, pl.DataType | type[pl.DataType]] = {
     "capped_columns": pl.Int64,
     "seconds": pl.Float64,
 }
-"""What an engine does not have is null."""
+"""What an engine does not have is null. `base_year`: of the frozen model in use; null where it was fitted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """One cohort, its students' growth, and the wall time that took [s]."""
+    """One cohort, its students' growth, the wall time that took [s], and the frozen model it took, if any."""
 
     panel: Panel
     growth: StudentGrowth
     seconds: float
+    frozen: FrozenCohort | None = None
 
 
 def students_frame(
@@ -171,6 +173,7 @@ def _cell(one: Fitted) -> dict[str, object]:
         "year": panel.year,
         "grade": panel.grade,
         "n_priors": len(panel.pattern.priors),
+        "base_year": None if one.frozen is None else one.frozen.year,
         "n": len(panel.row),
         "seconds": one.seconds,
         **one.growth.diagnostics,

@@ -1,5 +1,6 @@
 """Every policy choice on one page: the frozen `GrowthSpec` and its presets."""
 
+from growth.spec.freeze import PARTS, Freeze, FrozenPart
 from growth.spec.index import Definitions, Index, Metric
 from growth.spec.model import (
     Basis,
@@ -21,12 +22,15 @@ from growth.spec.school import Groups, School
 from growth.spec.simex import Simex
 
 __all__ = [
+    "PARTS",
     "Basis",
     "Cohorts",
     "Columns",
     "Correction",
     "CsemTable",
     "Definitions",
+    "Freeze",
+    "FrozenPart",
     "Groups",
     "GrowthSpec",
     "Index",

@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from growth._types import FloatArray
 from growth.errors import SpecError, did_you_mean
+from growth.spec.freeze import Freeze
 from growth.spec.index import Index
 from growth.spec.pairing import Pairing
 from growth.spec.part import PART
@@ -226,6 +227,16 @@ class Levels(_Part):
 
     rule: Literal["fixed_tens", "base_deciles"] = "fixed_tens"
     """0-9 -> 1, ..., 90-100 -> 10; or deciles of the base year's schools."""
+    average_from: int = Field(4, ge=2, le=9)
+    """Lowest level of the band `average`; levels under it are `below_average`."""
+    above_from: int = Field(8, ge=3, le=10)
+    """Lowest level of the band `above_average`."""
+
+    @model_validator(mode="after")
+    def _bands_rise(self) -> Self:
+        if self.average_from >= self.above_from:
+            raise ValueError("levels.average_from must be below levels.above_from")
+        return self
 
 
 class GrowthSpec(_Part):
@@ -254,6 +265,7 @@ class GrowthSpec(_Part):
     levels: Levels = Levels()
     index: Index = Index()
     pairing: Pairing = Pairing()
+    freeze: Freeze = Freeze()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

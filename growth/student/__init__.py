@@ -4,16 +4,21 @@ from growth.student.composition import Composed, compose
 from growth.student.engines.linear import LinearGrowth
 from growth.student.engines.normal import NormalGrowth
 from growth.student.engines.quantile import QuantileGrowth
-from growth.student.growth import percentile_cuts, student_growth
+from growth.student.frozen import CohortKey, FrozenCohort, FrozenCurves
+from growth.student.growth import frozen_cohort, percentile_cuts, student_growth
 from growth.student.result import StudentGrowth
 
 __all__ = [
+    "CohortKey",
     "Composed",
+    "FrozenCohort",
+    "FrozenCurves",
     "LinearGrowth",
     "NormalGrowth",
     "QuantileGrowth",
     "StudentGrowth",
     "compose",
+    "frozen_cohort",
     "percentile_cuts",
     "student_growth",
 ]

@@ -39,7 +39,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,6 +50,8 @@ from growth.errors import SpecError, problem
 from growth.panel import Panel, PanelSet
 from growth.spec import GrowthSpec
 from growth.student.design import power_terms, spline_terms
+from growth.student.frozen import FrozenCurves
+from growth.student.models import FrozenLine, Makeup
 from growth.student.result import StudentGrowth
 
 __all__ = [
@@ -88,6 +90,10 @@ class Composed:
     """One row per year, subject and trait: schools, effect and effect_se [SDs of students within schools, per
     SD of the prior or per whole share of a flag], status ("estimated", "too_few_schools", "does_not_vary").
     Empty unless composition is taken out in two steps."""
+    makeups: Mapping[str, Makeup]
+    """Key of the panel -> what its traits are measured from; empty like `effects`."""
+    lines: tuple[FrozenLine, ...]
+    """The schools' effects on their traits, one per year and subject; empty like `effects`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,12 +125,12 @@ class _Cohort:
     panel: Panel
     school: IntArray  # (n,), -1 where there is none
     counted: BoolArray  # (n,), in a school, and this is the cohort of the student's result
-    effect: FloatArray  # (n,), from the mean of the counted [SDs]
-    traits: FloatArray  # (n, q), from the mean of the counted
-    spread: float
+    effect: FloatArray  # (n,), from the mean of the counted [SDs]; empty if the cohort is frozen
+    traits: FloatArray  # (n, q), from the mean of the counted, or from the frozen means
+    makeup: Makeup
 
 
-def compose(panels: PanelSet, spec: GrowthSpec) -> Composed:
+def compose(panels: PanelSet, spec: GrowthSpec, frozen: FrozenCurves | None = None) -> Composed:
     """Estimate, per subject and year, what goes with school composition, and note it as each panel's offset.
 
     Cohorts too small for their own slopes within schools, and students without a school, keep an offset of 0.
@@ -135,6 +141,8 @@ def compose(panels: PanelSet, spec: GrowthSpec) -> Composed:
         All cohorts of a run.
     spec : GrowthSpec
         ``peers``; ``student.engine`` and ``basis`` decide the columns of the first step.
+    frozen : FrozenCurves, optional
+        Of an earlier year: its cohorts' means and spreads and its subjects' lines are used, not estimated.
 
     Returns
     -------
@@ -142,20 +150,26 @@ def compose(panels: PanelSet, spec: GrowthSpec) -> Composed:
         `panels` unchanged unless ``peers.composition`` is ``"two_step"``.
     """
     if spec.peers.composition != "two_step":
-        return Composed(panels, pl.DataFrame(schema=_EFFECTS))
-    chosen = _highest(panels)
+        return Composed(panels, pl.DataFrame(schema=_EFFECTS), {}, ())
+    chosen, frozen = _highest(panels), frozen or FrozenCurves()
+    known = frozen.by_key()
     blocks: dict[tuple[int, str], list[Panel]] = {}
     for panel in panels.panels:
         blocks.setdefault((panel.year, panel.subject), []).append(panel)
     offsets: dict[str, FloatArray] = {}
-    effects: list[dict[str, object]] = []
+    makeups: dict[str, Makeup] = {}
+    lines: list[FrozenLine] = []
     for (year, subject), members in blocks.items():
-        cohorts = [_cohort(panel, chosen[panel.key], spec) for panel in members]
-        found, rows = _block(cohorts, spec)
+        cohorts = []
+        for panel in members:
+            base = known.get((panel.subject, panel.grade, panel.pattern))
+            cohorts.append(_cohort(panel, chosen[panel.key], spec, base.makeup if base else None))
+        makeups |= {cohort.panel.key: cohort.makeup for cohort in cohorts}
+        found, line = _block(cohorts, spec, frozen.line(subject))
         offsets |= found
-        effects += [{"year": year, "subject": subject, **row} for row in rows]
+        lines.append(replace(line, year=year))
     noted = tuple(replace(panel, offset=offsets[panel.key]) for panel in panels.panels)
-    return Composed(replace(panels, panels=noted), pl.DataFrame(effects, schema=_EFFECTS))
+    return Composed(replace(panels, panels=noted), _effects(lines), makeups, tuple(lines))
 
 
 def without_composition(panel: Panel) -> Panel:
@@ -268,59 +282,83 @@ def _highest(panels: PanelSet) -> dict[str, IntArray]:
     return {panel.key: rows.get(panel.key, np.empty(0, dtype=np.int64)) for panel in panels.panels}
 
 
-def _cohort(panel: Panel, chosen: IntArray, spec: GrowthSpec) -> _Cohort:
+def _cohort(panel: Panel, chosen: IntArray, spec: GrowthSpec, frozen: Makeup | None) -> _Cohort:
+    school = panel.school if panel.school is not None else np.full(len(panel), -1)
+    prior = panel.priors[:, 0]
+    at = [panel.covariate_names.index(flag) for flag in spec.peers.flags]
+    prior_sd = frozen.prior_sd if frozen else float(prior.std() or 1.0)
+    traits = np.column_stack([prior / prior_sd, panel.covariates[:, at]])
+    counted = np.isin(panel.row, chosen) & (school >= 0)
+    if frozen is not None:
+        counted &= frozen.spread > 0
+        return _Cohort(panel, school, counted, np.empty(0), traits - frozen.means, frozen)
     splines = spec.student.engine in ("quantile", "normal")
     columns = (spline_terms(panel, spec) if splines else power_terms(panel, spec)).matrix[:, 1:]
-    school = panel.school if panel.school is not None else np.full(len(panel), -1)
     fit = within_schools(columns, panel.score, school)
     usable = bool(fit.spread > _ROUNDING * float(np.abs(panel.score).max(initial=1.0)))
-    counted = np.isin(panel.row, chosen) & (school >= 0) & usable
+    counted &= usable
     spread = fit.spread if usable else 0.0
-    at = [panel.covariate_names.index(flag) for flag in spec.peers.flags]
-    prior = panel.priors[:, 0]
-    traits = np.column_stack([prior / (prior.std() or 1.0), panel.covariates[:, at]])
     if not counted.any():
-        return _Cohort(panel, school, counted, np.zeros(len(panel)), np.zeros_like(traits), spread)
+        nowhere = Makeup(prior_sd, traits.mean(axis=0), spread)
+        return _Cohort(panel, school, counted, np.zeros(len(panel)), np.zeros_like(traits), nowhere)
     effect = (fit.rest - fit.rest[counted].mean()) / spread
-    return _Cohort(panel, school, counted, effect, traits - traits[counted].mean(axis=0), spread)
+    makeup = Makeup(prior_sd, traits[counted].mean(axis=0), spread)
+    return _Cohort(panel, school, counted, effect, traits - makeup.means, makeup)
 
 
 def _block(
-    cohorts: Sequence[_Cohort], spec: GrowthSpec
-) -> tuple[dict[str, FloatArray], list[dict[str, object]]]:
-    """Return key -> offset, shape (n,), and one row per trait, of one subject and year."""
-    names = ("prior", *spec.peers.flags)
+    cohorts: Sequence[_Cohort], spec: GrowthSpec, frozen: FrozenLine | None
+) -> tuple[dict[str, FloatArray], FrozenLine]:
+    """Return key -> offset, shape (n,), of one subject and year, and the line that gives them."""
     school = np.concatenate([cohort.school[cohort.counted] for cohort in cohorts])
     codes, place, size = np.unique(school, return_inverse=True, return_counts=True)
 
     def means(values: FloatArray) -> FloatArray:
         return np.asarray(np.bincount(place, weights=values, minlength=len(codes)) / size)
 
-    effect = means(np.concatenate([cohort.effect[cohort.counted] for cohort in cohorts]))
     of_students = np.concatenate([cohort.traits[cohort.counted] for cohort in cohorts])
     traits = np.column_stack([means(column) for column in of_students.T])
-    varies = np.ptp(traits, axis=0) > _ROUNDING if len(codes) else np.zeros(len(names), dtype=np.bool_)
-    enough = len(codes) >= spec.peers.schools_per_trait * max(int(varies.sum()), 1) and bool(varies.any())
+    line = frozen
+    if line is None:
+        effect = means(np.concatenate([cohort.effect[cohort.counted] for cohort in cohorts]))
+        line = _line(cohorts[0].panel, effect, traits, size, spec)
+    shift = traits @ line.slopes
+    offsets = {
+        cohort.panel.key: cohort.makeup.spread * _of_school(cohort.school, codes, shift) for cohort in cohorts
+    }
+    return offsets, line
 
+
+def _line(
+    panel: Panel, effect: FloatArray, traits: FloatArray, size: IntArray, spec: GrowthSpec
+) -> FrozenLine:
+    """Estimate the line of the subject and year of `panel`."""
+    names = ("prior", *spec.peers.flags)
+    varies = np.ptp(traits, axis=0) > _ROUNDING if len(size) else np.zeros(len(names), dtype=np.bool_)
+    enough = len(size) >= spec.peers.schools_per_trait * max(int(varies.sum()), 1) and bool(varies.any())
     slopes, error = np.zeros(len(names)), np.full(len(names), np.nan)
     if enough:
         line = school_line(effect, traits[:, varies], size)
         slopes[varies], error[varies] = line.slopes, line.standard_error
-    shift = traits @ slopes
-    offsets = {
-        cohort.panel.key: cohort.spread * _of_school(cohort.school, codes, shift) for cohort in cohorts
-    }
-    rows: list[dict[str, object]] = [
+    status = tuple(CONSTANT if not some else ESTIMATED if enough else TOO_FEW for some in varies)
+    return FrozenLine(panel.year, panel.subject, names, slopes, error, status, len(size))
+
+
+def _effects(lines: Sequence[FrozenLine]) -> pl.DataFrame:
+    rows = [
         {
-            "trait": name,
-            "schools": len(codes),
-            "effect": float(slopes[k]) if enough and varies[k] else None,
-            "effect_se": float(error[k]) if enough and varies[k] else None,
-            "status": CONSTANT if not varies[k] else ESTIMATED if enough else TOO_FEW,
+            "year": line.year,
+            "subject": line.subject,
+            "trait": trait,
+            "schools": line.schools,
+            "effect": float(line.slopes[k]) if line.status[k] == ESTIMATED else None,
+            "effect_se": float(line.standard_error[k]) if line.status[k] == ESTIMATED else None,
+            "status": line.status[k],
         }
-        for k, name in enumerate(names)
+        for line in lines
+        for k, trait in enumerate(line.traits)
     ]
-    return offsets, rows
+    return pl.DataFrame(rows, schema=_EFFECTS)
 
 
 def _of_school(school: IntArray, codes: IntArray, values: FloatArray) -> FloatArray:

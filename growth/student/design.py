@@ -15,7 +15,7 @@ from growth.quantile import SplineBasis, spline_design
 from growth.spec import GrowthSpec
 from growth.student.least_squares import ErrorProducts
 
-__all__ = ["PowerTerms", "SplineTerms", "power_terms", "prior_name", "spline_terms"]
+__all__ = ["PowerTerms", "SplineTerms", "power_terms", "prior_means", "prior_name", "spline_terms"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,8 +38,8 @@ class SplineTerms:
         return [slice(int(a), int(b)) for a, b in pairwise(ends)]
 
 
-def spline_terms(panel: Panel, spec: GrowthSpec) -> SplineTerms:
-    """Place knots and build the spline design of a cohort.
+def spline_terms(panel: Panel, spec: GrowthSpec, bases: tuple[SplineBasis, ...] | None = None) -> SplineTerms:
+    """Place knots, unless frozen `bases` are given, and build the spline design of a cohort.
 
     Raises
     ------
@@ -47,9 +47,10 @@ def spline_terms(panel: Panel, spec: GrowthSpec) -> SplineTerms:
         If a prior does not vary.
     """
     priors = panel.pattern.priors
-    bases = tuple(
-        _basis(spec, prior, scores) for prior, scores in zip(priors, panel.knot_scores, strict=True)
-    )
+    if bases is None:
+        bases = tuple(
+            _basis(spec, prior, scores) for prior, scores in zip(priors, panel.knot_scores, strict=True)
+        )
     names = ["intercept"]
     for prior, basis in zip(priors, bases, strict=True):
         names += [f"{prior_name(prior)}_b{j + 1}" for j in range(basis.n_columns)]
@@ -73,7 +74,9 @@ class PowerTerms:
     """Of the columns; empty where no CSEM is given."""
 
 
-def power_terms(panel: Panel, spec: GrowthSpec, csem: FloatArray | None = None) -> PowerTerms:
+def power_terms(
+    panel: Panel, spec: GrowthSpec, csem: FloatArray | None = None, centres: FloatArray | None = None
+) -> PowerTerms:
     r"""Build the design of the linear engines.
 
     A prior :math:`w = x + u`, measured from the cohort's mean, with :math:`u \sim N(0, \sigma^2)` has the
@@ -93,6 +96,8 @@ def power_terms(panel: Panel, spec: GrowthSpec, csem: FloatArray | None = None) 
         ``student.prior_terms``.
     csem : ndarray, shape (n, k), optional
         Conditional standard errors of measurement of the priors [CSEM points].
+    centres : ndarray, shape (k,), optional
+        Frozen means that priors are measured from, instead of the cohort's [scale-score points].
 
     References
     ----------
@@ -100,12 +105,13 @@ def power_terms(panel: Panel, spec: GrowthSpec, csem: FloatArray | None = None) 
     """
     quadratic = spec.student.prior_terms == "quadratic"
     variance = np.zeros_like(panel.priors) if csem is None else csem**2
+    means = prior_means(panel) if centres is None else centres
     names, columns = ["intercept"], [np.ones(len(panel))]
     products: dict[tuple[int, int], FloatArray] = {}
     own: dict[int, FloatArray] = {}
     """Per column of the first prior, its error's product with that prior's own error."""
     for j, prior in enumerate(panel.pattern.priors):
-        centred, error = panel.priors[:, j] - panel.priors[:, j].mean(), variance[:, j]
+        centred, error = panel.priors[:, j] - means[j], variance[:, j]
         at = len(columns)
         columns.append(centred)
         names.append(prior_name(prior))
@@ -122,7 +128,7 @@ def power_terms(panel: Panel, spec: GrowthSpec, csem: FloatArray | None = None) 
             size, mean_error = _school_error(panel, variance[:, 0])
             products |= {(column, len(columns)): value / size for column, value in own.items()}
             products[len(columns), len(columns)] = mean_error
-            covariate = covariate - panel.priors[:, 0].mean()
+            covariate = covariate - means[0]
         columns.append(covariate)
         names.append(name)
     errors = ErrorProducts() if csem is None else ErrorProducts(tuple(products), tuple(products.values()))
@@ -141,6 +147,11 @@ def _school_error(panel: Panel, variance: FloatArray) -> tuple[FloatArray, Float
     count = np.where(everyone, len(panel), size[place])
     total = np.where(everyone, variance.sum(), np.bincount(place, weights=variance)[place])
     return count, total / count**2
+
+
+def prior_means(panel: Panel) -> FloatArray:
+    """Return the mean of each prior, shape (k,) [scale-score points]."""
+    return np.array([panel.priors[:, j].mean() for j in range(panel.priors.shape[1])])
 
 
 def prior_name(prior: Prior) -> str:

@@ -8,12 +8,12 @@ import numpy as np
 
 from growth._types import FloatArray, IntArray
 
-__all__ = ["HUNDRED", "StudentGrowth", "percentile_ranks", "sgp_of"]
+__all__ = ["EQUAL", "HUNDRED", "StudentGrowth", "percentile_ranks", "sgp_of"]
 
 HUNDRED = (np.arange(100) + 0.5) / 100
 """Percentile m + 1 begins where the share of similar students below reaches `HUNDRED[m]`."""
 
-_EQUAL = 9
+EQUAL = 9
 """Residuals that agree to this many decimals of their SD are tied: they differ by rounding only."""
 
 
@@ -54,5 +54,5 @@ def percentile_ranks(residual: FloatArray, spread: float) -> FloatArray:
     """Return, shape (n,), the share of the cohort with a smaller residual; oneself and ties count half."""
     from scipy.stats import rankdata
 
-    ranks = rankdata(np.round(residual / spread, _EQUAL), method="average")
+    ranks = rankdata(np.round(residual / spread, EQUAL), method="average")
     return np.asarray((ranks - 0.5) / len(residual), dtype=np.float64)

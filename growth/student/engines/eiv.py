@@ -26,13 +26,14 @@ from growth.panel import Panel
 from growth.panel.panels import PRIOR_MEAN
 from growth.spec import GrowthSpec
 from growth.student.design import power_terms
-from growth.student.engines.linear import LinearGrowth, placed, predicted
+from growth.student.engines.linear import LinearGrowth, placed, placed_frozen, predicted
+from growth.student.frozen import FrozenCohort
 
 __all__ = ["eiv_growth"]
 
 
-def eiv_growth(panel: Panel, spec: GrowthSpec) -> LinearGrowth:
-    """Predict the scores of a cohort from its true priors and rank the residuals.
+def eiv_growth(panel: Panel, spec: GrowthSpec, frozen: FrozenCohort | None = None) -> LinearGrowth:
+    """Predict the scores of a cohort from its true priors and rank the residuals; or take a frozen model.
 
     Raises
     ------
@@ -45,6 +46,8 @@ def eiv_growth(panel: Panel, spec: GrowthSpec) -> LinearGrowth:
     if panel.csem is None:
         raise SpecError(f"{panel.key}: the engine 'eiv' needs the CSEM of the priors (measurement.csem).")
     _refuse_unknown_errors(panel)
+    if frozen is not None:
+        return placed_frozen(panel, spec, frozen)
     terms = power_terms(panel, spec, panel.csem)
     partial = spec.student.not_definite == "partial"
     fit = predicted(panel, terms.matrix, terms.names, errors=terms.errors, partial=partial)

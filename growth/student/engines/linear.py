@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from growth._types import FloatArray
-from growth.errors import CohortError, problem
+from growth.errors import CohortError, SpecError, problem
 from growth.panel import Panel
+from growth.spec import GrowthSpec
+from growth.student.design import power_terms
+from growth.student.frozen import FrozenCohort, aligned
 from growth.student.least_squares import ErrorProducts, LinearFit, fit_linear
+from growth.student.models import LinearModel, NormalModel
 from growth.student.result import StudentGrowth, percentile_ranks, sgp_of
 
-__all__ = ["LinearGrowth", "placed", "predicted"]
+__all__ = ["LinearGrowth", "kept_fit", "placed", "placed_frozen", "predicted"]
 
 _ROUNDING = 1e-12
 """Residual SDs up to this share of the largest score are rounding."""
@@ -101,3 +107,42 @@ def placed(panel: Panel, fit: LinearFit) -> LinearGrowth:
     residual = panel.score - fit.fitted
     percentile = percentile_ranks(residual, fit.residual_sd)
     return LinearGrowth(panel.key, sgp_of(percentile), percentile, fit.fitted, residual, fit)
+
+
+def placed_frozen(panel: Panel, spec: GrowthSpec, frozen: FrozenCohort) -> LinearGrowth:
+    """Predict by a base year's coefficients and place residuals among the base year's."""
+    model = frozen.model
+    assert isinstance(model, LinearModel)
+    panel = aligned(panel, frozen)
+    csem = panel.csem if frozen.engine == "eiv" else None
+    terms = power_terms(panel, spec, csem, model.centres)
+    fit = kept_fit(terms.matrix, model)
+    residual = panel.score - fit.fitted
+    percentile = model.percentile(residual)
+    return LinearGrowth(panel.key, sgp_of(percentile), percentile, fit.fitted, residual, fit)
+
+
+def kept_fit(matrix: FloatArray, model: LinearModel | NormalModel) -> LinearFit:
+    """Return the base year's fit with its prediction for the rows of `matrix`, shape (n, p).
+
+    Raises
+    ------
+    SpecError
+        If the design has other columns than the fit.
+    """
+    if matrix.shape[1] != len(model.coef):
+        raise SpecError(
+            f"The design has {matrix.shape[1]} columns; the frozen model has {len(model.coef)} columns."
+        )
+    return LinearFit(
+        names=model.names,
+        coef=model.coef,
+        standard_error=np.full(len(model.coef), np.nan),
+        fitted=matrix @ model.coef,
+        residual_sd=model.residual_sd,
+        r2=model.r2,
+        clusters=0,
+        dropped=model.dropped,
+        least_reliability=model.least_reliability if isinstance(model, LinearModel) else 1.0,
+        capped=model.capped if isinstance(model, LinearModel) else 0,
+    )

@@ -34,11 +34,13 @@ from growth.panel.csem import natural_spline
 from growth.quantile import SplineBasis
 from growth.spec import GrowthSpec
 from growth.student.design import spline_terms
-from growth.student.engines.linear import predicted
+from growth.student.engines.linear import kept_fit, predicted
+from growth.student.frozen import FrozenCohort, aligned
 from growth.student.least_squares import LinearFit
+from growth.student.models import NormalModel
 from growth.student.result import StudentGrowth, sgp_of
 
-__all__ = ["NormalGrowth", "normal_cuts", "normal_growth"]
+__all__ = ["NormalGrowth", "SpreadCourse", "normal_cuts", "normal_growth"]
 
 _MANY, _FEW = (0.05, 0.275, 0.5, 0.725, 0.95), (0.1, 0.5, 0.9)
 _ENOUGH = 100
@@ -46,6 +48,23 @@ _OPEN = 1e-12
 """Percentiles stay this far inside (0, 1)."""
 _GRADIENT = 1e-8
 """Largest slope of the mean log-likelihood, per SD of a basis function, at the solution."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpreadCourse:
+    """Log of the conditional variance as a natural cubic spline of the expected score."""
+
+    knots: FloatArray
+    """Increasing, shape (k,) [scale-score points]; empty where the spread is constant."""
+    log_variance: FloatArray
+    """At the knots, shape (k,), relative to the mean square of all residuals."""
+
+    def relative(self, expected: FloatArray) -> FloatArray:
+        """Return the conditional SD over the root mean square of all residuals, shape (n,)."""
+        if not len(self.knots):
+            return np.ones(len(expected))
+        spline = natural_spline(self.knots.tolist(), self.log_variance)
+        return np.asarray(np.exp(spline(expected) / 2))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -56,6 +75,8 @@ class NormalGrowth(StudentGrowth):
     """Conditional SD of the score, shape (n,) [scale-score points]."""
     fit: LinearFit
     """The conditional mean."""
+    course: SpreadCourse
+    """How the spread goes with the expected score."""
     bases: tuple[SplineBasis, ...]
     """Spline basis per prior."""
     outside_knots: int
@@ -98,8 +119,8 @@ class NormalGrowth(StudentGrowth):
         )
 
 
-def normal_growth(panel: Panel, spec: GrowthSpec) -> NormalGrowth:
-    """Fit mean and spread of a cohort's scores and place every student.
+def normal_growth(panel: Panel, spec: GrowthSpec, frozen: FrozenCohort | None = None) -> NormalGrowth:
+    """Fit mean and spread of a cohort's scores, or take a frozen model, and place every student.
 
     Raises
     ------
@@ -110,10 +131,18 @@ def normal_growth(panel: Panel, spec: GrowthSpec) -> NormalGrowth:
     """
     from scipy.special import ndtr
 
-    terms = spline_terms(panel, spec)
-    fit = predicted(panel, terms.matrix, terms.names)
+    if frozen is None:
+        terms = spline_terms(panel, spec)
+        fit = predicted(panel, terms.matrix, terms.names)
+        course = _course_of_spread(fit.fitted, panel.score - fit.fitted)
+    else:
+        model = frozen.model
+        assert isinstance(model, NormalModel)
+        panel = aligned(panel, frozen)
+        terms = spline_terms(panel, spec, model.bases)
+        fit, course = kept_fit(terms.matrix, model), SpreadCourse(model.knots, model.log_variance)
     residual = panel.score - fit.fitted
-    spread = fit.residual_sd * _relative_spread(fit.fitted, residual)
+    spread = fit.residual_sd * course.relative(fit.fitted)
     percentile = np.clip(ndtr(residual / spread), _OPEN, 1 - _OPEN)
     return NormalGrowth(
         key=panel.key,
@@ -123,6 +152,7 @@ def normal_growth(panel: Panel, spec: GrowthSpec) -> NormalGrowth:
         residual=residual,
         spread=spread,
         fit=fit,
+        course=course,
         bases=terms.bases,
         outside_knots=terms.outside,
     )
@@ -136,16 +166,17 @@ def normal_cuts(growth: NormalGrowth, percentiles: tuple[int, ...]) -> FloatArra
     return np.asarray(growth.expected[:, None] + growth.spread[:, None] * z)
 
 
-def _relative_spread(fitted: FloatArray, residual: FloatArray) -> FloatArray:
-    """Return the conditional SD over the root mean square of all residuals, shape (n,)."""
+def _course_of_spread(fitted: FloatArray, residual: FloatArray) -> SpreadCourse:
+    """Fit the course of the spread by the likelihood of the residuals."""
     from scipy.optimize import minimize
 
     shares = _MANY if len(fitted) >= _ENOUGH else _FEW
     knots = np.unique(np.quantile(fitted, shares))
     if len(knots) < 2:
-        return np.ones(len(fitted))
+        return SpreadCourse(np.empty(0), np.empty(0))
     # orthonormal columns: the same functions, and a Hessian that starts as the unit matrix
-    basis = np.linalg.qr(natural_spline(knots.tolist(), np.eye(len(knots)))(fitted))[0] * np.sqrt(len(fitted))
+    basis, r = np.linalg.qr(natural_spline(knots.tolist(), np.eye(len(knots)))(fitted))
+    basis *= np.sqrt(len(fitted))
     ratio = residual**2 / np.mean(residual**2)
 
     def surprise(gamma: FloatArray) -> tuple[float, FloatArray]:
@@ -164,4 +195,5 @@ def _relative_spread(fitted: FloatArray, residual: FloatArray) -> FloatArray:
     )
     if not float(np.abs(surprise(found.x)[1]).max()) < 1e3 * _GRADIENT:
         raise ConvergenceError("The conditional spread of the scores could not be fitted.")
-    return np.asarray(np.exp(basis @ found.x / 2))
+    at_knots = np.linalg.lstsq(r, found.x * np.sqrt(len(fitted)), rcond=None)[0]
+    return SpreadCourse(knots, at_knots)

@@ -23,6 +23,8 @@ from growth.panel import Panel
 from growth.quantile import QuantileProcess, Scores, SplineBasis, fit_quantiles, spline_design
 from growth.spec import GrowthSpec
 from growth.student.design import spline_terms
+from growth.student.frozen import FrozenCohort, aligned
+from growth.student.models import QuantileModel
 from growth.student.result import HUNDRED, StudentGrowth
 from growth.student.simex import SimexGrowth, Watch, simex_growth
 
@@ -54,7 +56,7 @@ class QuantileGrowth(StudentGrowth):
             "crossing_share": self.crossing_share,
             "outside_knots": self.outside_knots,
             "max_relative_gap": float(process.relative_gap.max()),
-            "pivots": int(process.counters["pivots"].sum()),
+            "pivots": int(process.counters["pivots"].sum()) if process.counters else None,
             "fallbacks": process.status.count("fallback"),
         }
 
@@ -68,11 +70,12 @@ def quantile_growth(
     spec: GrowthSpec,
     *,
     process: QuantileProcess | None = None,
+    frozen: FrozenCohort | None = None,
     n_jobs: int | None = None,
     watch: Watch | None = None,
     folder: Path | None = None,
 ) -> QuantileGrowth:
-    """Fit the conditional quantiles of a cohort, or take `process`, and place every student.
+    """Fit the conditional quantiles of a cohort, or take given curves, and place every student.
 
     With ``simex.use = "simex"`` the percentiles corrected for measurement error come beside the others;
     `watch` and `folder` are those of `growth.student.simex.corrected_curves`.
@@ -86,18 +89,21 @@ def quantile_growth(
     SpecError
         If a frozen process comes without fixed knots, does not fit the design, or meets SIMEX.
     """
-    simex = spec.simex.use == "simex"
+    simex, bases = spec.simex.use == "simex", None
+    if frozen is not None:
+        assert isinstance(frozen.model, QuantileModel)
+        panel, bases, process = aligned(panel, frozen), frozen.model.bases, frozen.model.process(frozen.n)
+    elif process is not None:
+        _require_fixed_knots(spec, panel)
     if process is not None and simex:
         raise SpecError(
             problem(
                 "A frozen process holds no fits to perturbed scores",
                 rule="SIMEX refits the cohort at hand",
-                fix='set simex.use = "none", or fit the cohort anew',
+                fix='set simex.use = "none", freeze other parts than curves, or fit the cohort anew',
             )
         )
-    if process is not None:
-        _require_fixed_knots(spec, panel)
-    terms = spline_terms(panel, spec)
+    terms = spline_terms(panel, spec, bases)
     if process is None:
         process = fit_quantiles(
             terms.matrix,

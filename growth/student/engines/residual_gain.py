@@ -15,18 +15,21 @@ from __future__ import annotations
 from growth.panel import Panel
 from growth.spec import GrowthSpec
 from growth.student.design import power_terms
-from growth.student.engines.linear import LinearGrowth, placed, predicted
+from growth.student.engines.linear import LinearGrowth, placed, placed_frozen, predicted
+from growth.student.frozen import FrozenCohort
 
 __all__ = ["residual_gain_growth"]
 
 
-def residual_gain_growth(panel: Panel, spec: GrowthSpec) -> LinearGrowth:
-    """Predict the scores of a cohort by least squares and rank the residuals.
+def residual_gain_growth(panel: Panel, spec: GrowthSpec, frozen: FrozenCohort | None = None) -> LinearGrowth:
+    """Predict the scores of a cohort by least squares and rank the residuals; or take a frozen model.
 
     Raises
     ------
     CohortError
         If there are no more students than columns, or nothing is left unexplained.
     """
+    if frozen is not None:
+        return placed_frozen(panel, spec, frozen)
     terms = power_terms(panel, spec)
     return placed(panel, predicted(panel, terms.matrix, terms.names))
