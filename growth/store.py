@@ -37,7 +37,16 @@ from growth.school import Norms
 from growth.spec import GrowthSpec
 from growth.student import FrozenCurves
 
-__all__ = ["load_bundle", "load_run", "save_bundle", "save_run", "spreadsheet_safe"]
+__all__ = [
+    "load_bundle",
+    "load_cuts",
+    "load_run",
+    "load_table",
+    "save_bundle",
+    "save_run",
+    "save_tables",
+    "spreadsheet_safe",
+]
 
 MANIFEST, SPEC, CUTS, NORMS = "manifest.json", "spec.toml", "cuts.json", "norms.json"
 CURVES = "curves.zip"
@@ -154,6 +163,80 @@ def load_bundle(file: str | Path) -> FreezeBundle:
         return FreezeBundle.from_bytes(source.read_bytes())
 
 
+def save_tables(
+    frames: Mapping[str, pl.DataFrame],
+    folder: str | Path,
+    spec: GrowthSpec,
+    *,
+    cuts: LevelCuts | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write tables made from a run, as an index or pairs, to a folder of their own, whole or not at all.
+
+    Parameters
+    ----------
+    frames : mapping of name to polars.DataFrame
+        Each written as Parquet and CSV.
+    folder : str or Path
+        New, or empty; missing parents are made.
+    spec : GrowthSpec
+        Written beside them, as spec.toml.
+    cuts : LevelCuts, optional
+        Written as cuts.json, for `load_cuts`.
+    overwrite : bool
+        Replace an earlier folder of this kind.
+
+    Raises
+    ------
+    StoreError
+        If the folder is not empty, or cannot be written.
+    """
+    target = Path(folder).resolve()
+    check_free(target, overwrite=overwrite)
+    with _disk(target, OSError, pl.exceptions.PolarsError), _aside(target) as aside:
+        for name, frame in frames.items():
+            _write_frame(frame, aside, name)
+        (aside / SPEC).write_text(spec.to_toml(), "utf-8")
+        if cuts is not None:
+            _write_json(aside / CUTS, cuts.to_dict())
+        _write_json(aside / MANIFEST, {"tables": list(frames), "spec": spec.digest, "files": _digests(aside)})
+        _put_in_place(aside, target)
+    return target
+
+
+def load_cuts(folder: str | Path) -> LevelCuts:
+    """Return the cut points that a folder keeps.
+
+    Raises
+    ------
+    StoreError
+        If it has none, or they cannot be read.
+    """
+    file = Path(folder) / CUTS
+    if not file.is_file():
+        what = f"{str(folder)!r} has no {CUTS}"
+        raise StoreError(problem(what, fix="give a folder that `growth index` wrote"))
+    with _disk(Path(folder), OSError, ValueError, KeyError):
+        return LevelCuts.from_dict(_read_json(file))
+
+
+def load_table(folder: str | Path, name: str) -> pl.DataFrame:
+    """Return a table of a folder that `save_tables` wrote.
+
+    Raises
+    ------
+    StoreError
+        If there is none, or it cannot be read.
+    """
+    file = Path(folder) / f"{name}.parquet"
+    if not file.is_file():
+        raise StoreError(
+            problem(f"{str(folder)!r} has no table {name!r}", fix="give the folder that holds it")
+        )
+    with _disk(Path(folder), OSError, pl.exceptions.PolarsError):
+        return pl.read_parquet(file)
+
+
 def check_free(folder: str | Path, *, overwrite: bool) -> None:
     """Refuse a folder that a run must not be written to.
 
@@ -201,12 +284,16 @@ def spreadsheet_safe(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _write(run: GrowthRun, folder: Path) -> None:
     for name, frame in run.frames.items():
-        frame.write_parquet(folder / f"{name}.parquet")
-        spreadsheet_safe(frame).write_csv(folder / f"{name}.csv")
+        _write_frame(frame, folder, name)
     (folder / SPEC).write_text(run.spec.to_toml(), "utf-8")
     _write_json(folder / CUTS, run.cuts.to_dict())
     _write_json(folder / NORMS, run.norms.to_dict())
     (folder / CURVES).write_bytes(pack(run.curves.to_dict()))
+
+
+def _write_frame(frame: pl.DataFrame, folder: Path, name: str) -> None:
+    frame.write_parquet(folder / f"{name}.parquet")
+    spreadsheet_safe(frame).write_csv(folder / f"{name}.csv")
 
 
 @contextmanager

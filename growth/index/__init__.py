@@ -2,11 +2,12 @@
 
 from growth.index.communities import Communities, communities
 from growth.index.composite import SchoolIndex, school_index
-from growth.index.definitions import RECORDS
+from growth.index.definitions import RECORDS, records_of_folder
 from growth.index.growth_metric import growth_metrics
 from growth.index.levels import LevelArray, LevelCuts, assign_levels, level_cuts, level_table
+from growth.index.metric_table import school_types
 from growth.index.pairing import Pairs, lowest_schools, pair_schools
-from growth.index.profiles import needs_of, school_profiles
+from growth.index.profiles import growth_needs, needs_of, school_profiles, with_low_groups
 from growth.index.rates import MetricResult, together
 
 __all__ = [
@@ -20,12 +21,16 @@ __all__ = [
     "assign_levels",
     "communities",
     "growth_metrics",
+    "growth_needs",
     "level_cuts",
     "level_table",
     "lowest_schools",
     "needs_of",
     "pair_schools",
+    "records_of_folder",
     "school_index",
     "school_profiles",
+    "school_types",
     "together",
+    "with_low_groups",
 ]

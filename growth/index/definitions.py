@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
-from growth.errors import ColumnError, problem
+from growth.errors import ColumnError, TableError, did_you_mean, problem
+from growth.index.metric_table import read_metrics
 from growth.index.rates import MetricResult, Step, rates, together
 from growth.index.records import FLAG, GRADE, ID, NUMBER, TEXT, YEAR, Layout, read_records, refuse
 from growth.index.surveys import climate, social_emotional
@@ -26,6 +27,7 @@ __all__ = [
     "chronic_absence",
     "graduation",
     "high_school_readiness",
+    "records_of_folder",
     "redesignation",
     "suspension",
 ]
@@ -36,6 +38,8 @@ Source: TypeAlias = pl.DataFrame | str | Path | Any
 _STUDENT = {"student_id": ID, "year": YEAR}
 _PER_SCHOOL = ("student_id", "year", "school_id")
 _PLACE = {"school_id": ID}
+_ENDINGS = (".csv", ".csv.gz", ".parquet", ".pq")
+_GIVEN = "metrics"
 _DAYS = {"days_enrolled": NUMBER, "days_attended": NUMBER}
 _INDICATORS = ("gpa", "ela_mark", "math_mark", "suspensions")
 
@@ -250,6 +254,38 @@ RECORDS: dict[str, Callable[[Source, GrowthSpec], MetricResult]] = {
     "social_emotional": social_emotional,
 }
 """Metric -> the function that computes it from records."""
+
+
+def records_of_folder(folder: str | Path, spec: GrowthSpec) -> MetricResult:
+    """Return the metrics of a folder of records: files that bear the names of metrics.
+
+    ``chronic_absence.csv``, ``graduation.parquet`` and so on, each in the layout of its function. A file
+    ``metrics`` is a table of metrics that are given as they are.
+
+    Raises
+    ------
+    TableError
+        If the folder has no such file, or one with another name.
+    ColumnError
+        If a file cannot be used.
+    """
+    files = sorted(file for file in Path(folder).iterdir() if file.name.endswith(_ENDINGS))
+    found = []
+    for file in files:
+        name = file.name.split(".")[0]
+        if name == _GIVEN:
+            found.append(MetricResult(read_metrics(file, spec), together([]).counts))
+        elif name in RECORDS:
+            found.append(RECORDS[name](file, spec))
+        else:
+            known = (*RECORDS, _GIVEN)
+            what = f"File {file.name!r} bears the name of no metric{did_you_mean(name, known)}"
+            raise TableError(problem(what, rule=f"names are {', '.join(known)}", fix="rename or remove it"))
+    if not found:
+        what = f"Folder {str(folder)!r} holds no records"
+        fix = f"put files there that are named {', '.join(RECORDS)}"
+        raise TableError(problem(what, rule="CSV or Parquet files", fix=fix))
+    return together(found)
 
 
 def _one_part(rows: pl.DataFrame) -> pl.DataFrame:

@@ -45,7 +45,7 @@ def growth_metrics(schools: pl.DataFrame, levels: pl.DataFrame, spec: GrowthSpec
     """
     _require(schools, _SCHOOLS, "schools")
     _require(levels, (*_KEYS, "level"), "levels")
-    chances = [name for name in _P_LEVEL if name in levels.columns]
+    chances = [name for name in _P_LEVEL if name in levels.columns and name not in schools.columns]
     rows = schools.join(
         levels.select([*_KEYS, "level", *chances]), on=_KEYS, how="left", maintain_order="left"
     )

@@ -10,7 +10,7 @@ from growth.errors import ColumnError, TableError, did_you_mean, problem
 from growth.school.groups import ALL, RACE, groups_of
 from growth.spec import GrowthSpec
 
-__all__ = ["LEVEL", "SHARE", "needs_of", "school_profiles", "traits_of"]
+__all__ = ["LEVEL", "SHARE", "growth_needs", "needs_of", "school_profiles", "traits_of", "with_low_groups"]
 
 SHARE = "share_"
 LEVEL = "level_"
@@ -96,6 +96,28 @@ def needs_of(points: pl.DataFrame, *, year: int | None = None) -> pl.DataFrame:
     )
     need = (pl.col("metric") + " " + pl.col("part")).str.strip_chars_end()
     return rows.select("school_id", need.alias("need"), "level").sort("school_id", "need")
+
+
+def growth_needs(levels: pl.DataFrame, *, year: int | None = None) -> pl.DataFrame:
+    """Return the needs table of a run: school_id, need ("growth ELA", ...), level of all students."""
+    chosen = levels["year"].max() if year is None else year
+    rows = levels.filter(
+        (pl.col("year") == chosen) & (pl.col("group") == ALL) & pl.col("level").is_not_null()
+    )
+    need = pl.lit("growth ") + pl.col("subject")
+    return rows.select("school_id", need.alias("need"), "level").sort("school_id", "need")
+
+
+def with_low_groups(levels: pl.DataFrame, spec: GrowthSpec, *, year: int | None = None) -> list[str]:
+    """Return the schools in which a group's mean level over subjects is ``pairing.need_level`` or lower."""
+    chosen = levels["year"].max() if year is None else year
+    rows = levels.filter(
+        (pl.col("year") == chosen) & (pl.col("group") != ALL) & pl.col("level").is_not_null()
+    )
+    means = rows.group_by("school_id", "group").agg(pl.col("level").cast(pl.Float64).mean())
+    low = means.filter(pl.col("level") <= spec.pairing.need_level)
+    found: list[str] = low["school_id"].unique().sort().to_list()
+    return found
 
 
 def _spans(rows: pl.DataFrame, share: float) -> pl.DataFrame:
