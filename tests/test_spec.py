@@ -287,11 +287,11 @@ def test_digest_follows_choices_and_not_their_order() -> None:
 # The digest names a specification in manifests and freeze bundles: if this test fails, old digests no longer
 # name the same choices, which the changelog must say.
 DIGESTS = {
-    "core": "cea3accaa3e9c403d4a5f64c6251d3348b1bfac3afeb8abf91961f7b0d43bb7e",
-    "core_vendor": "6f8c2bf23809f6f6275d5a339ad03510f194c6838729da8b0eff385552a520ab",
-    "sgp": "178a7b057390aae9d7494a2fcd63a73fef3bf03ee82eb51bf93a367b26ddca95",
-    "california": "7beea9453950a8b45fa73ed08d0a69c943dc9358e758403172168dceaf60f1a2",
-    "new_york": "1d1929dc5b2a5ecc5c733fd5a1c7e42a0c82c1a2a6794f4d99c02f1cc03cc4d2",
+    "core": "d5f5f0a86be9367722a72995e3497584dd64bc1ee870158bc484d1d79496274f",
+    "core_vendor": "5b44b001a11a6362fa017897fb6f9a4592a8f61523b421d255b46b35d34b6b86",
+    "sgp": "525e04be6c9a338e872b57ae8ab637cfe62a7c34aaa6e4de25cf82738b5cc870",
+    "california": "c7c9cddf11095914c62745cc94682bf015d10b9772adac55cc8f82f8bf35b5f1",
+    "new_york": "d7891367f8a65b7102cc22dff378f19e38a35ea32bacf4302bca815dae1274d4",
 }
 
 
