@@ -50,6 +50,8 @@ def results() -> dict[str, FloatArray]:
         few = slice(0, 50)
         design, response = problem.design[few], problem.response[few]
         found[f"{name}_curves"] = process.predict(design, digits=5)
+        found[f"{name}_sums"] = np.ones((len(design), len(TAUS)))
+        process.add_curves(design, found[f"{name}_sums"], digits=5)
         scores = process.score(design, response, digits=5, bounds=(-1e6, 1e6))
         for part in ("below", "upto", "percentile", "median"):
             found[f"{name}_{part}"] = getattr(scores, part)
