@@ -90,12 +90,7 @@ def quantile_growth(
         If a frozen process comes without fixed knots, does not fit the design, or meets SIMEX.
     """
     simex, bases = spec.simex.use == "simex", None
-    if frozen is not None:
-        assert isinstance(frozen.model, QuantileModel)
-        panel, bases, process = aligned(panel, frozen), frozen.model.bases, frozen.model.process(frozen.n)
-    elif process is not None:
-        _require_fixed_knots(spec, panel)
-    if process is not None and simex:
+    if simex and (process is not None or frozen is not None):
         raise SpecError(
             problem(
                 "A frozen process holds no fits to perturbed scores",
@@ -103,6 +98,11 @@ def quantile_growth(
                 fix='set simex.use = "none", freeze other parts than curves, or fit the cohort anew',
             )
         )
+    if frozen is not None:
+        assert isinstance(frozen.model, QuantileModel)
+        panel, bases, process = aligned(panel, frozen), frozen.model.bases, frozen.model.process(frozen.n)
+    elif process is not None:
+        _require_fixed_knots(spec, panel)
     terms = spline_terms(panel, spec, bases)
     if process is None:
         process = fit_quantiles(
