@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,17 +59,28 @@ class Method:
         """Whether it is meant to take the bias back."""
         return self.route != "naive"
 
+    @property
+    def refits(self) -> bool:
+        """Whether it is SIMEX, which takes a hundred times as long as the others."""
+        return self.route in ("simex", "ranked")
+
 
 RUNS: dict[str, dict[str, Any]] = {
     "quantile": {},
     "normal": {"student.engine": "normal"},
     "eiv": {"student.engine": "eiv", "measurement.csem": "column"},
+    "simex_1": {"measurement.csem": "column", "simex.use": "simex"},
+    "simex_2": {"measurement.csem": "column", "simex.use": "simex", "simex.extrapolation": "quadratic"},
     "two_step": {"peers.composition": "two_step"},
 }
 METHODS = (
     Method("quantile", "quantile, uncorrected", "naive", "quantile"),
     Method("normal", "normal, uncorrected", "naive", "normal"),
     Method("eiv", "errors in variables", "eiv", "eiv"),
+    Method("simex_linear", "SIMEX, linear", "simex", "simex_1", "simex"),
+    Method("ranked_linear", "ranked SIMEX, linear", "ranked", "simex_1", "simex_ranked"),
+    Method("simex_quadratic", "SIMEX, quadratic", "simex", "simex_2", "simex", 2),
+    Method("ranked_quadratic", "ranked SIMEX, quadratic", "ranked", "simex_2", "simex_ranked", 2),
     Method("two_step", "composition, two steps", "two_step", "two_step"),
 )
 
@@ -105,9 +116,13 @@ class Size:
     students: int = 20_000
     schools: int = 200
     draws: int = 24
+    simex_draws: int = 12
+    """Draws, the first ones, on which SIMEX runs as well: it refits every quantile 80 times."""
+    replicates: int = 20
+    """Of SIMEX, per lambda."""
 
 
-FULL, QUICK = Size(), Size(6_000, 100, 3)
+FULL, QUICK = Size(), Size(6_000, 100, 3, 3, 5)
 
 
 def measure(world: World, methods: Sequence[Method], size: Size, n_jobs: int = -1) -> list[Row]:
@@ -115,7 +130,8 @@ def measure(world: World, methods: Sequence[Method], size: Size, n_jobs: int = -
     found: dict[str, list[FloatArray]] = {method.name: [] for method in methods}
     for seed in range(size.draws):
         drawn = draw_world(world, seed)
-        for method, results in _results(drawn, methods, size, n_jobs):
+        due = [method for method in methods if seed < size.simex_draws or not method.refits]
+        for method, results in _results(drawn, due, size, n_jobs):
             found[method.name].append(_against_truth(drawn, results, _comparison(world, method)))
     return [_row(world, method, np.array(found[method.name])) for method in methods]
 
@@ -127,6 +143,8 @@ def _results(
     for method in methods:
         if method.run not in runs:
             spec = SPEC.replace(RUNS[method.run])
+            if spec.simex.use == "simex":
+                spec = spec.replace({"simex.replicates": size.replicates})
             runs[method.run] = growth.run(drawn.table, spec, n_jobs=n_jobs)
         run = runs[method.run]
         schools = run.schools
@@ -261,7 +279,8 @@ def render(record: dict[str, Any]) -> str:
     size = record["size"]
     return (
         f"{markdown(header, body)}\n\n"
-        f"{size['draws']} draws of {size['students']:,} students in {size['schools']:,} schools each; "
+        f"{size['draws']} draws ({size['simex_draws']} for SIMEX) of {size['students']:,} students in "
+        f"{size['schools']:,} schools each; "
         "Monte-Carlo standard errors up to "
         f"{max(row.bias_se for row in plain):.2f}. `python -m benchmarks.truth` repeats it.\n"
     )
@@ -318,7 +337,8 @@ def main() -> int:
         parser.error("--readme shows a results file: give --out")
     size = QUICK if options.quick else FULL
     if options.draws:
-        size = Size(size.students, size.schools, options.draws)
+        fewer = min(options.draws, size.simex_draws)
+        size = replace(size, draws=options.draws, simex_draws=fewer)
     record: dict[str, Any] = {"stamp": stamp(), "size": asdict(size), "rows": []}
     for world in worlds(size):
         rows = measure(world, METHODS, size)

@@ -288,9 +288,10 @@ def test_digest_follows_choices_and_not_their_order() -> None:
 # name the same choices, which the changelog must say.
 DIGESTS = {
     "core": "d5f5f0a86be9367722a72995e3497584dd64bc1ee870158bc484d1d79496274f",
-    "core_vendor": "5b44b001a11a6362fa017897fb6f9a4592a8f61523b421d255b46b35d34b6b86",
+    "core_vendor": "575614f4b71872d7b43be0c198233cce2bd64f4c9715833b5d047fa1d2914bfc",
     "sgp": "525e04be6c9a338e872b57ae8ab637cfe62a7c34aaa6e4de25cf82738b5cc870",
-    "california": "c7c9cddf11095914c62745cc94682bf015d10b9772adac55cc8f82f8bf35b5f1",
+    "georgia": "f0e144ddc1043c495b6376c7ae24fa62251bf4b3a31b37acf401e70a26fce6ec",
+    "california": "ece02996c493d85eae0f6e0e4cf3701cd2c797e13dcc274b1eac2e7de6e65a7a",
     "new_york": "d7891367f8a65b7102cc22dff378f19e38a35ea32bacf4302bca815dae1274d4",
 }
 

@@ -49,7 +49,7 @@ _MOST_SUBJECTS = 12
 """More means that the column is not the subject: its values could be anything and are not shown."""
 _TEXT_COLUMNS = ("Fact", "Value", "Subject", "School", "Group", "Step", "Because", "Cohort", "Norm group")
 
-PRESET_NAMES = "core, core_vendor, sgp, california, new_york"
+PRESET_NAMES = "core, core_vendor, sgp, georgia, california, new_york"
 
 SpecOption = Annotated[
     str, typer.Option("--spec", help=f"Preset ({PRESET_NAMES}) or TOML file.", metavar="PRESET|FILE")

@@ -28,7 +28,7 @@ from growth.spec.peers import Peers
 from growth.spec.school import Groups, School
 from growth.spec.simex import Simex, refuse_contradictions
 
-PRESETS = ("core", "core_vendor", "sgp", "california", "new_york")
+PRESETS = ("core", "core_vendor", "sgp", "georgia", "california", "new_york")
 """This engine's own model, and published systems; each a commented TOML file."""
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
