@@ -388,12 +388,15 @@ def test_the_presets_have_pages() -> None:
         ({"school.aggregate": "median"}, "The median of"),
         ({"school.percentile": "integer"}, "whole-number"),
         ({"school.shrinkage": "none"}, "not shrunken"),
+        ({"school.shrinkage": "eblp"}, "all years, grades and subjects of the run"),
+        ({"school.shrinkage": "sgp"}, "whole percentiles and without a band"),
         ({"school.enrolled_only": True}, "enrolled for the full year"),
         ({"school.growth_percentile": "normal"}, "normal curve"),
         ({"levels.rule": "base_deciles"}, "tenths of the schools of the base year"),
         ({"groups.reference": "group"}, "results for the same group"),
         ({"groups.flags": {}, "groups.race": ""}, "No results for groups"),
         ({"groups.min_n": 25}, "fewer than 25"),
+        ({"groups.shrink_towards": "school"}, "other students make expect"),
     ],
 )
 def test_every_choice_changes_the_words(change: dict[str, Any], sentence: str) -> None:

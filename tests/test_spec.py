@@ -287,12 +287,12 @@ def test_digest_follows_choices_and_not_their_order() -> None:
 # The digest names a specification in manifests and freeze bundles: if this test fails, old digests no longer
 # name the same choices, which the changelog must say.
 DIGESTS = {
-    "core": "d5f5f0a86be9367722a72995e3497584dd64bc1ee870158bc484d1d79496274f",
-    "core_vendor": "575614f4b71872d7b43be0c198233cce2bd64f4c9715833b5d047fa1d2914bfc",
-    "sgp": "525e04be6c9a338e872b57ae8ab637cfe62a7c34aaa6e4de25cf82738b5cc870",
-    "georgia": "f0e144ddc1043c495b6376c7ae24fa62251bf4b3a31b37acf401e70a26fce6ec",
-    "california": "ece02996c493d85eae0f6e0e4cf3701cd2c797e13dcc274b1eac2e7de6e65a7a",
-    "new_york": "d7891367f8a65b7102cc22dff378f19e38a35ea32bacf4302bca815dae1274d4",
+    "core": "6941c8119330258aa603296b7e966896cb1a6cea94b245b5000fcbb5df3f2788",
+    "core_vendor": "0f4e7b907c964d4292471d89d1252fc1a1bfc1661a6b27ba9dee9cca5106257a",
+    "sgp": "f2b354937907a8ea32fa0b0dfe998ce5cc4ef9cc814d148690c59b6de5fcd3d5",
+    "georgia": "0a19df32cafc777ccfeab9facca238ab4a59cf679a25d364b9f900789843ebbf",
+    "california": "dcd6f7a1c2597d98cf53717926f761240d9e059e3adde3f1b6fc1cc819a874d0",
+    "new_york": "1bcf1a33b952e57d80dcb19803ae0c5768c05eaa653812a432249c04f5cd1148",
 }
 
 

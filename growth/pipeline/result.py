@@ -26,6 +26,7 @@ FRAMES = ("students", "schools", "levels", "counts", "cells", "variance", "fairn
 ON_REQUEST = {
     "spans": "school.by_span",
     "districts": "school.districts",
+    "predictions": 'school.shrinkage = "eblp"',
 }
 """Results that a run has if its specification asks for them, by the field that does."""
 

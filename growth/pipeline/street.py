@@ -134,7 +134,8 @@ def run(
     clock.lap("fairness")
 
     norms = None if freeze is None else freeze.norms
-    schools = school_growth(students, choices, norms=norms, enrolment=places)
+    with joblib.parallel_config(backend="threading", n_jobs=threads):
+        schools = school_growth(students, choices, norms=norms, enrolment=places)
     steps.add("school growth")
     clock.lap("school growth")
     kept_cuts = None if freeze is None else freeze.cuts
@@ -149,6 +150,8 @@ def run(
         "fairness": fairness.groups,
         "neutrality": fairness.neutrality,
     }
+    if schools.predictions is not None:
+        frames["predictions"] = schools.predictions
     if choices.school.by_span:
         frames["spans"] = span_growth(students, choices, enrolment=places).frame
     if choices.school.districts != "none":

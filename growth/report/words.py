@@ -5,13 +5,14 @@ Every sentence follows from the specification or from the results: change a choi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 from growth.report.disclosure import least_published
 from growth.report.labels import column_words, in_sentence, listed
 from growth.report.results import BlockFacts, PageFacts
-from growth.spec import GrowthSpec
+from growth.spec import GrowthSpec, School
 
 __all__ = [
     "Note",
@@ -323,14 +324,25 @@ def _aggregate(spec: GrowthSpec) -> str:
         parts.append("A student counts by the share of the year spent in the school.")
     if school.enrolled_only:
         parts.append("Only students enrolled for the full year count.")
-    if school.shrinkage == "empirical_bayes":
-        parts.append(
+    return " ".join([*parts, *_shrinkage(school)])
+
+
+def _shrinkage(school: School) -> Iterator[str]:
+    predicted = school.shrinkage == "eblp"
+    if predicted:
+        yield (
+            "It is predicted from the school's results in all years, grades and subjects of the run, where "
+            "that is more accurate than the observed average (EBLP)."
+        )
+    if school.shrinkage == "empirical_bayes" or (predicted and school.eblp.afterwards == "empirical_bayes"):
+        yield (
             "It is moved towards the average of the schools, the more so the fewer students stand behind it "
             "(empirical Bayes), because results of few students swing most by chance."
         )
-    else:
-        parts.append("Results are not shrunken, so those of few students swing most by chance.")
-    return " ".join(parts)
+    elif school.shrinkage == "sgp":
+        yield "It is moved towards 50 by the R package's rule, in whole percentiles and without a band."
+    elif not predicted:
+        yield "Results are not shrunken, so those of few students swing most by chance."
 
 
 def _rank(spec: GrowthSpec, frozen_norms: bool) -> str:
@@ -377,6 +389,8 @@ def _groups(spec: GrowthSpec) -> str:
         return "No results for groups of students were asked for."
     schools = "for all students" if groups.reference == "all_students" else "for the same group"
     text = f"The same student percentiles within each group, ranked among schools' results {schools}."
+    if groups.shrink_towards == "school":
+        text += " A group's result is moved towards what the school's other students make expect of it."
     if groups.race and groups.lowest_race:
         text += " " + _flow(
             """The lowest racial/ethnic group is chosen in each school and subject. As the lowest of

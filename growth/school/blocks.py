@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from growth._types import BoolArray, FloatArray
 from growth.school.aggregates import Aggregates
 from growth.school.bands import DrawRule, Z, rank_band, reference_draws, stream_key
-from growth.school.estimate import Estimate, Prior, Source, estimate
+from growth.school.estimate import Beside, Estimate, Prior, Source, estimate
 from growth.school.groups import ALL
 from growth.school.norms import LEAST_SCHOOLS, Norms, ReferenceNorm, measure_of
 from growth.school.posterior import Posterior, posterior_draws
@@ -46,7 +46,8 @@ class Variance:
     """Between-school variance of true effects; with ``school.variance = "integrated"`` the square of the
     posterior median of its root."""
     tau_low: float
-    """95 % interval of the between-school SD, lower end; NaN where it is taken as known."""
+    """95 % interval of the between-school SD, lower end; NaN where it is taken as known. With
+    ``groups.shrink_towards = "school"``, of the SD around what the school's other students make expect."""
     tau_high: float
     q: float
     """Heterogeneity statistic; about schools - 1 if schools do not differ."""
@@ -90,6 +91,7 @@ def measure_block(
     groups: Mapping[str, Aggregates],
     spec: GrowthSpec,
     frozen: Norms | None,
+    beside: Mapping[str, Beside] | None = None,
 ) -> tuple[dict[str, Measured], tuple[ReferenceNorm, ...]]:
     """Measure every group of one year, subject and span.
 
@@ -100,6 +102,8 @@ def measure_block(
         ``All`` first; every group for the same J schools.
     frozen : Norms, optional
         Reference distributions of an earlier year, instead of this year's.
+    beside : mapping of label to Beside, optional
+        What else bears on the effects of a group.
 
     Returns
     -------
@@ -113,7 +117,7 @@ def measure_block(
     for label, aggregates in groups.items():
         rules, of_all = spec.school, label == ALL
         least = rules.min_n if of_all else spec.groups.min_n
-        found_here = estimate(aggregates, rules, least, fallback)
+        found_here = estimate(aggregates, rules, least, fallback, (beside or {}).get(label))
         if of_all and found_here.prior is not None:
             fallback = found_here.prior.lent()
         own = of_all or spec.groups.reference == "group"
@@ -207,14 +211,14 @@ def _frozen(frozen: Norms, block: Block, label: str, rules: School) -> _Referenc
 
 
 def _location(estimate: Estimate, effect: FloatArray, rules: School) -> tuple[float, float]:
-    if rules.shrinkage == "none" or estimate.prior is None:
+    if rules.shrinkage in ("none", "sgp") or estimate.prior is None:
         return float(effect.mean()), float(effect.std(ddof=1))
     return estimate.prior.mean, float(np.sqrt(estimate.prior.tau2))
 
 
 def _norm_prior(frozen: Norms | None, block: Block) -> Prior | None:
     norm = frozen.find(block[1], ALL, block[2]) if frozen is not None else None
-    if norm is None or norm.measure[2] == "none":
+    if norm is None or norm.measure[2] in ("none", "sgp"):
         return None  # without shrinkage the spread is that of observed effects, noise included
     return Prior.known(norm.mean, norm.spread**2, "norm")
 
@@ -236,7 +240,7 @@ def _reasons(estimate: Estimate, has_reference: bool, shrunken: bool) -> NDArray
 def _variance(estimate: Estimate, block: Block, label: str, extended: int) -> Variance:
     aggregates, usable = estimate.aggregates, estimate.usable
     prior = estimate.prior or Prior.known(np.nan, np.nan, "none")
-    se = aggregates.effect_se[usable]
+    se = estimate.se[usable]
     # Without a school large enough, a spread of students would describe a handful of them.
     within = aggregates.within_sd if usable.any() else np.nan
     total = prior.tau2 + within**2

@@ -11,10 +11,12 @@ from growth._types import BoolArray, FloatArray
 from growth.school.aggregates import Aggregates
 from growth.school.norms import LEAST_SCHOOLS
 from growth.school.posterior import Observed, Posterior, shrunken
+from growth.school.shrinkage import sgp_shrink
 from growth.school.spread import Expected, Spread, known_spread, spread
+from growth.school.towards import school_line
 from growth.spec import School
 
-__all__ = ["LEAST_FOR_VARIANCE", "Estimate", "Prior", "Source", "estimate"]
+__all__ = ["LEAST_FOR_VARIANCE", "Beside", "Estimate", "Prior", "Source", "estimate"]
 
 LEAST_FOR_VARIANCE = 10
 """Schools. A variance between fewer is mostly noise, and often 0, which would call them equal for certain."""
@@ -28,6 +30,8 @@ class Prior:
 
     spread: Spread
     source: Source
+    shared: float = 0.0
+    """Variance between schools that is explained by their other students."""
 
     @classmethod
     def known(cls, mean: float, tau2: float, source: Source) -> Prior:
@@ -42,7 +46,7 @@ class Prior:
     @property
     def tau2(self) -> float:
         """Variance of true effects."""
-        return self.spread.tau2_point
+        return self.spread.tau2_point + self.shared
 
     @property
     def q(self) -> float:
@@ -64,6 +68,8 @@ class Estimate:
     """Large enough and with a standard error."""
     prior: Prior | None
     posterior: Posterior
+    se: FloatArray
+    """Standard errors that shrinkage weighs, shape (J,)."""
 
     @property
     def effect(self) -> FloatArray:
@@ -71,7 +77,22 @@ class Estimate:
         return self.posterior.mean
 
 
-def estimate(aggregates: Aggregates, rules: School, least: int, fallback: Prior | None) -> Estimate:
+@dataclass(frozen=True, slots=True, eq=False)
+class Beside:
+    """What else bears on a group's effects in J schools."""
+
+    rest: Aggregates | None = None
+    """The schools' other students, to shrink towards."""
+    constant: float | None = None
+    """Variance c of the R package's shrinkage."""
+    predicted: tuple[FloatArray, FloatArray] | None = None
+    """Predictions from all years, grades and subjects and their root mean squared errors, each of shape (J,);
+    NaN where there is none."""
+
+
+def estimate(
+    aggregates: Aggregates, rules: School, least: int, fallback: Prior | None, beside: Beside | None = None
+) -> Estimate:
     """Estimate the effects of one group in J schools.
 
     Parameters
@@ -80,19 +101,55 @@ def estimate(aggregates: Aggregates, rules: School, least: int, fallback: Prior 
         Fewest students of a result.
     fallback : Prior, optional
         Taken over where the group is in fewer than ten schools.
+    beside : Beside, optional
     """
-    effect, se = aggregates.effect, aggregates.effect_se
+    beside = beside or Beside()
+    effect, se = _predicted(aggregates, beside)
     large = aggregates.n >= least
     usable = large & (se > 0)
-    prior = fallback
+    prior, expected = fallback, Expected.alike(len(effect))
     if np.count_nonzero(usable) >= (LEAST_SCHOOLS if fallback is None else LEAST_FOR_VARIANCE):
-        prior = Prior(spread(effect[usable], se[usable], rules.variance), "own")
+        line = None
+        if beside.rest is not None:
+            line = school_line(aggregates, usable, beside.rest, least, rules.variance)
+        if line is not None:
+            prior, expected = Prior(line.spread, "own", line.shared), line.expected
+        else:
+            prior = Prior(spread(effect[usable], se[usable], rules.variance), "own")
+    return Estimate(
+        aggregates, large, usable, prior, _posterior(effect, se, usable, prior, expected, rules, beside), se
+    )
+
+
+def _predicted(aggregates: Aggregates, beside: Beside) -> tuple[FloatArray, FloatArray]:
+    """Return effects and errors, those of predictions where there are any."""
+    effect, se = aggregates.effect, aggregates.effect_se
+    if beside.predicted is None:
+        return effect, se
+    better, error = beside.predicted
+    known = np.isfinite(better) & np.isfinite(error)
+    return np.where(known, better, effect), np.where(known, error, se)
+
+
+def _posterior(
+    effect: FloatArray,
+    se: FloatArray,
+    usable: BoolArray,
+    prior: Prior | None,
+    expected: Expected,
+    rules: School,
+    beside: Beside,
+) -> Posterior:
     if rules.shrinkage == "none":
-        posterior = Posterior(effect, se)
-    elif prior is None:
-        nothing = np.full_like(effect, np.nan)
-        posterior = Posterior(nothing, nothing)
-    else:
-        known = np.where(usable, se, np.nan)
-        posterior = shrunken(Observed(effect, known, Expected.alike(len(effect)), prior.spread))
-    return Estimate(aggregates, large, usable, prior, posterior)
+        return Posterior(effect, se)
+    nothing = np.full_like(effect, np.nan)
+    if rules.shrinkage == "sgp":
+        return Posterior(
+            nothing if beside.constant is None else sgp_shrink(effect, se, beside.constant), nothing
+        )
+    known = np.where(usable, se, np.nan)
+    if beside.predicted is not None and rules.eblp.afterwards == "none":
+        return Posterior(np.where(usable, effect, np.nan), known)
+    if prior is None:
+        return Posterior(nothing, nothing)
+    return shrunken(Observed(effect, known, expected, prior.spread))

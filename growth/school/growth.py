@@ -11,16 +11,15 @@ import polars as pl
 from growth._types import BoolArray, FloatArray, IntArray
 from growth.errors import SpecError, problem
 from growth.measures import SchoolGrowthPercentile, SchoolMeanPercentile
-from growth.school.aggregates import Aggregates, Errors, aggregate
+from growth.school.aggregates import Errors
 from growth.school.bands import stream_key
-from growth.school.blocks import Block, Measured, Variance, measure_block
+from growth.school.beside import Besides, aggregated
+from growth.school.blocks import Measured, Variance, measure_block
 from growth.school.enrolment import Enrolment, check_enrolment
 from growth.school.groups import ALL, RACE, lowest_race
 from growth.school.inputs import Inputs, school_inputs
 from growth.school.norms import Norms, ReferenceNorm, measure_of
 from growth.school.placement import Kind, unit_column
-from growth.school.resampling import bootstrap_errors
-from growth.school.summaries import Rows, summarise_rows
 from growth.spec import GrowthSpec
 
 __all__ = ["SchoolGrowth", "district_growth", "measure_units", "school_growth", "span_growth"]
@@ -77,6 +76,9 @@ class SchoolGrowth:
     """One row per year, subject and group; columns as the fields of `growth.school.blocks.Variance`."""
     counts: pl.DataFrame
     """Which student results counted: subject, year, step, rows, excluded, reason."""
+    predictions: pl.DataFrame | None = None
+    """With ``school.shrinkage = "eblp"``, what schools' results were predicted to be and what was used: see
+    `growth.school.prediction.Predictions`."""
 
     @property
     def growth_percentile(self) -> SchoolGrowthPercentile:
@@ -120,9 +122,10 @@ def school_growth(
     specification says so). Per year, subject and group:
 
     1. mean and median of the students' percentiles with standard errors; the *effect* is one of them;
-    2. the effect is shrunk towards the mean of its group by its reliability (empirical Bayes, by default
-       averaged over what is not known of the variance between schools, see `growth.school.spread`; a group in
-       fewer than ten schools borrows mean and variance from all students);
+    2. the effect (or with ``shrinkage = "eblp"`` its prediction from all years, grades and subjects of the
+       run, where that is more accurate) is shrunk towards the mean of its group by its reliability (empirical
+       Bayes, by default averaged over what is not known of the variance between schools, see
+       `growth.school.spread`; a group in fewer than ten schools borrows mean and variance from all students);
     3. the *school growth percentile* is the percentile rank of the (shrunken) effect,
        :math:`100 (\#\text{below} + \#\text{equal} / 2) / J`, among the J reference schools: all-student
        results of the same year and subject with at least ``school.min_n`` students. Groups meet the same
@@ -257,6 +260,7 @@ def measure_units(
         Standard errors of all units, for the rule ``refit``.
     """
     units = inputs.placement.units.rename({unit_column(inputs.kind): "school_id"})
+    besides = Besides.of(inputs, spec)
     rows = {group.label: inputs.rows.keep(group.members) for group in inputs.groups}
     years = {group.label: _years(inputs, group.members) for group in inputs.groups}
     parts: list[pl.DataFrame] = []
@@ -264,11 +268,13 @@ def measure_units(
     used: dict[tuple[int, str, str, str], ReferenceNorm] = {}
     for block, where in inputs.placement.blocks():
         found = {
-            label: _aggregated(whole.part(where), block, label, spec, errors, where)
+            label: aggregated(whole.part(where), stream_key(block, label), spec, _part(errors, label, where))
             for label, whole in rows.items()
             if label == ALL or whole.start[where.stop] > whole.start[where.start]
         }
-        results, references = measure_block(block, found, spec, _norms_of(norms, block[0], inputs.kind))
+        beside = besides.part(where, block, list(found))
+        frozen = _norms_of(norms, block[0], inputs.kind)
+        results, references = measure_block(block, found, spec, frozen, beside)
         astray = spec.school.norms_by == "span" and inputs.kind == "school" and not block[2]
         if not astray:
             used |= {(norm.year, norm.subject, norm.span, norm.group): norm for norm in references}
@@ -283,24 +289,12 @@ def measure_units(
         norms=Norms(tuple(used.values())),
         variance=_variance_frame(variances, units),
         counts=inputs.counted.counts,
+        predictions=besides.predictions,
     )
 
 
-def _aggregated(
-    rows: Rows,
-    block: Block,
-    label: str,
-    spec: GrowthSpec,
-    errors: Mapping[str, Errors] | None,
-    where: slice,
-) -> Aggregates:
-    rules = spec.school
-    given = None
-    if errors is not None:
-        given = errors[label].part(where)
-    elif rules.standard_error == "bootstrap":
-        given = bootstrap_errors(rows, rules, stream_key(block, label))
-    return aggregate(summarise_rows(rows, rules), rules, given)
+def _part(errors: Mapping[str, Errors] | None, label: str, where: slice) -> Errors | None:
+    return None if errors is None else errors[label].part(where)
 
 
 def _norms_of(norms: Norms | None, year: int, kind: Kind) -> Norms | None:

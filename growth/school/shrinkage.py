@@ -21,7 +21,7 @@ import numpy as np
 
 from growth._types import FloatArray
 
-__all__ = ["reliability", "shrink"]
+__all__ = ["reliability", "sgp_constant", "sgp_shrink", "shrink"]
 
 
 def reliability(se: FloatArray, tau2: float | FloatArray) -> FloatArray:
@@ -38,3 +38,27 @@ def shrink(
     """
     share = reliability(se, tau2)
     return mean + share * (effect - mean), np.sqrt(tau2 * (1.0 - share))
+
+
+def sgp_constant(effect: FloatArray, se: FloatArray) -> float:
+    """Return c of the R package SGP: the variance of a whole table's medians less their mean squared error.
+
+    The package takes all years, subjects and schools of a table together, and standard errors rounded to two
+    decimals. Where errors explain more than all of the variance, c is 0 here, and negative in the package.
+
+    Parameters
+    ----------
+    effect, se : ndarray, shape (J,)
+        Of all schools; NaN is left out of each by itself.
+    """
+    effect, se = effect[np.isfinite(effect)], se[np.isfinite(se)]
+    if len(effect) < 2 or not len(se):
+        return 0.0
+    return max(0.0, float(effect.var(ddof=1) - np.mean(np.round(se, 2) ** 2)))
+
+
+def sgp_shrink(effect: FloatArray, se: FloatArray, constant: float) -> FloatArray:
+    """Return medians as the R package SGP shrinks them: to 50, whole percentiles, shape (J,)."""
+    with np.errstate(invalid="ignore"):
+        share = constant / (constant + np.round(se, 2) ** 2)
+    return np.asarray(np.round(50.0 + (effect - 50.0) * share))

@@ -1,5 +1,6 @@
 """Every policy choice on one page: the frozen `GrowthSpec` and its presets."""
 
+from growth.spec.eblp import EblpPart
 from growth.spec.freeze import PARTS, Freeze, FrozenPart
 from growth.spec.index import Definitions, Index, Metric
 from growth.spec.model import (
@@ -29,6 +30,7 @@ __all__ = [
     "Correction",
     "CsemTable",
     "Definitions",
+    "EblpPart",
     "Freeze",
     "FrozenPart",
     "Groups",

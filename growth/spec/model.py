@@ -276,6 +276,10 @@ class GrowthSpec(_Part):
                 'peers.composition = "two_step" moves scores off the ends of the scale that '
                 "correction.loss_hoss treats: choose one of them"
             )
+        if self.groups.shrink_towards == "school" and self.school.shrinkage in ("none", "sgp"):
+            raise ValueError(
+                'groups.shrink_towards = "school" needs school.shrinkage = "empirical_bayes" or "eblp"'
+            )
         ignored = [name for name, engines in self._chosen() if self.student.engine not in engines]
         if ignored:
             raise ValueError(

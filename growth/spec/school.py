@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from growth._types import Aggregate, PercentileKind, VarianceRule
+from growth.spec.eblp import EblpPart
 from growth.spec.part import PART
 
 __all__ = ["Groups", "School"]
@@ -55,7 +56,11 @@ class School(BaseModel):
     "bootstrap": students of each school drawn again."""
     replicates: int = Field(200, ge=20)
     """Samples behind "bootstrap"."""
-    shrinkage: Literal["none", "empirical_bayes"] = "empirical_bayes"
+    shrinkage: Literal["none", "empirical_bayes", "eblp", "sgp"] = "empirical_bayes"
+    """Towards the mean of all schools by reliability; "eblp": from the school's own results in all years,
+    grades and subjects first; "sgp": the R package's rule, for comparison: medians to 50 by one variance of
+    the whole table, whole percentiles, no errors and no bands."""
+    eblp: EblpPart = EblpPart()
     variance: VarianceRule = "integrated"
     """How much schools differ: averaged over what is known of it, so that bands also cover where schools are
     few; or estimated by "moments" (DerSimonian & Laird) or "reml" and then taken as known."""
@@ -80,9 +85,23 @@ class School(BaseModel):
             raise ValueError(
                 'school.share = "enrolment" says who counts where, and so does enrolled_only: choose one'
             )
+        if self.shrinkage == "eblp" and (several or self.aggregate not in ("mean", "mean_residual")):
+            raise ValueError(
+                'school.shrinkage = "eblp" predicts means of one year and subject, each student counted '
+                'once: choose aggregate = "mean" or "mean_residual", without composite, years = 3 and share'
+            )
+        if self.shrinkage != "eblp" and self.eblp != EblpPart():
+            raise ValueError('school.eblp needs school.shrinkage = "eblp"')
+        if self.shrinkage == "sgp" and (
+            self.aggregate == "mean_residual" or self.growth_percentile == "normal"
+        ):
+            raise ValueError(
+                'school.shrinkage = "sgp" moves percentiles to 50 and knows no spread: choose another '
+                'aggregate than "mean_residual", and growth_percentile = "rank"'
+            )
         if self.residual_scale != "points" and self.aggregate != "mean_residual":
             raise ValueError('school.residual_scale needs school.aggregate = "mean_residual"')
-        mixed = self.composite != "none" or self.by_span
+        mixed = self.composite != "none" or self.by_span or self.shrinkage == "eblp"
         if self.aggregate == "mean_residual" and self.residual_scale == "points" and mixed:
             raise ValueError(
                 "residuals of different subjects and grades have different units: "
@@ -130,6 +149,9 @@ class Groups(BaseModel):
     min_n: int = Field(20, ge=1)
     reference: Literal["all_students", "group"] = "all_students"
     """Distribution that ranks a group's result: the schools' all-student results, or the group's own."""
+    shrink_towards: Literal["group", "school"] = "group"
+    """A group's result is shrunk to the group's mean over all schools, or to what the school's other students
+    make expect of it (`growth.school.towards`)."""
 
     @field_validator("flags")
     @classmethod

@@ -60,8 +60,9 @@ class EblpOptions:
     """Batches of schools that are left out in turn, one school each if there are no more; 0 for none."""
     seed: int = 20_170_813
     """Of the batches."""
-    n_jobs: int = 1
-    """Threads; results are the same bit for bit."""
+    n_jobs: int | None = None
+    """Threads, None for one unless a ``joblib.parallel_config`` says otherwise; results are the same bit for
+    bit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

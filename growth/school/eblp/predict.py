@@ -65,7 +65,7 @@ class Refits:
     """G without each batch of schools."""
 
 
-def predict(schools: Schools, refits: Refits, weights: FloatArray, n_jobs: int) -> Predicted:
+def predict(schools: Schools, refits: Refits, weights: FloatArray, n_jobs: int | None) -> Predicted:
     """Predict every school that has a block.
 
     Parameters
