@@ -106,6 +106,29 @@ def test_a_case_done_by_hand() -> None:
     assert len(found.explain("A")) == 1 + found.points.height
 
 
+def test_counts_that_tell_of_few_students_are_withheld() -> None:
+    """All 60 minus 45 leaves 15: their rate would follow from the other two."""
+    rows = [metric_row("suspension", value=10.0, n=60), metric_row("suspension", "SED", 8.0, n=45)]
+    rows += [metric_row("suspension", "EL", 8.0, n=40), metric_row("growth", value=55.0)]
+    points = school_index(pl.DataFrame(rows), index_spec(), schools=types()).points
+    found = {row["group"]: row for row in points.filter(metric="suspension").iter_rows(named=True)}
+    assert {group: found[group]["n"] for group in ("All", "SED", "EL")} == {"All": 60, "SED": None, "EL": 40}
+    assert "suspension, SED: 8.0 % of its students (lower is better) is level 10" in found["SED"]["sentence"]
+
+
+def test_sentences_name_the_next_level_and_what_chance_does() -> None:
+    rows = [metric_row("climate", value=74.0, n=60), metric_row("growth", value=55.0)]
+    rows += [metric_row("climate", f"race:{name}", v, n=30, se=5.0) for name, v in (("B", 70.0), ("W", 78.0))]
+    points = school_index(pl.DataFrame(rows), index_spec(), schools=types()).points
+    lowest = points.filter(group="race:lowest", metric="climate").row(0, named=True)
+    by_chance = 74.0 - 5.0 / 3.141592653589793**0.5
+    assert lowest["chance_expected"] == pytest.approx(by_chance)
+    assert lowest["sentence"].endswith(
+        f"; level 9 is +10.0 points away; if groups did not differ, the lowest would be expected at "
+        f"{by_chance:.1f} %."
+    )
+
+
 def others(*metrics: str) -> list[dict[str, object]]:
     """Rows of a school B of the same type, which make metrics active."""
     return [metric_row(metric, school_id="B") for metric in metrics]

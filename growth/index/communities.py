@@ -23,7 +23,7 @@ import polars as pl
 from growth._types import FloatArray, IntArray
 from growth.errors import TableError, problem
 from growth.index.needs import Needs, read_needs, shared
-from growth.index.similarity import Space, between, whiten
+from growth.index.similarity import Space, between, one_blas_thread, whiten
 from growth.index.why import unmatched_sentence
 from growth.spec import GrowthSpec
 from growth.spec.pairing import Pairing
@@ -86,6 +86,7 @@ class Communities:
         return f"Communities({counts}, {self.alone.height:,} alone)"
 
 
+@one_blas_thread
 def communities(
     profiles: pl.DataFrame,
     spec: GrowthSpec,

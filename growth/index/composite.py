@@ -16,6 +16,7 @@ from growth.index.metric_levels import metric_cuts, with_levels
 from growth.index.metric_table import read_metrics, school_types, typed
 from growth.index.points import DOMAINS, Cell, DomainPoints, award, group_shares
 from growth.index.sentences import point_sentence, school_sentence
+from growth.school.groups import ALL
 from growth.spec import GrowthSpec
 
 __all__ = ["SchoolIndex", "school_index"]
@@ -77,7 +78,7 @@ class SchoolIndex:
     """One row per year, school, metric, part and group: n, value [percent], level, level_source, level_change
     since the year before, change of value needed_1, needed_2, needed_3 for so many levels more, share of the
     metric's points, possible points, points, expected_points, reason why there are none, sentence. `n` is
-    null where it is below the minimum."""
+    null where it, or the number of students outside the group, is below the minimum."""
     cuts: LevelCuts
     """Cut points that were set or handed over, to keep for later years; published ones are in the spec."""
     inactive: tuple[str, ...]
@@ -210,10 +211,15 @@ def _wanted(rows: pl.DataFrame, spec: GrowthSpec) -> pl.DataFrame:
     wanted = schools.join(cells, on=["year", "school_type"]).join(
         rows, on=[*_CELL, "school_type"], how="left"
     )
-    few = pl.col("n") < spec.index.min_n
     reason = pl.when(pl.col("level").is_null()).then(pl.coalesce("reason", pl.lit("no_result")))
+    # A group's count would tell the result of those outside it, by subtraction.
+    place = ["year", "school_id", "metric", "part"]
+    everyone = pl.col("group") == ALL
+    total = pl.col("n").filter(everyone).first().over(place)
+    outside = total - pl.col("n")
+    shown = (pl.col("n") >= spec.index.min_n) & (everyone | (outside >= spec.index.min_n))
     return wanted.with_columns(
-        reason.alias("reason"), pl.when(~few.fill_null(False)).then("n").alias("n")
+        reason.alias("reason"), pl.when(shown.fill_null(False)).then("n").alias("n")
     ).sort("year", "school_id", "_metric", "part", "_group")
 
 

@@ -25,7 +25,7 @@ from scipy.special import ndtr
 from growth._types import BoolArray, FloatArray, IntArray
 from growth.errors import TableError, problem
 from growth.index.needs import Needs, read_needs, unmet
-from growth.index.similarity import Space, between, span_quantiles, whiten
+from growth.index.similarity import Space, between, one_blas_thread, span_quantiles, whiten
 from growth.index.sitting import Market, settle
 from growth.index.why import balance_table, pair_sentence, unmatched_sentence
 from growth.spec import GrowthSpec
@@ -127,6 +127,7 @@ def lowest_schools(profiles: pl.DataFrame, share: float) -> list[str]:
     return found
 
 
+@one_blas_thread
 def pair_schools(
     profiles: pl.DataFrame,
     spec: GrowthSpec,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from growth.index.growth_metric import GROWTH
 from growth.school.groups import ALL, LOWEST_RACE
 
 __all__ = ["point_sentence", "school_sentence"]
@@ -31,14 +32,26 @@ def point_sentence(
     if points is None or possible is None:
         why = _REASONS.get(row["reason"], str(row["reason"]).replace("_", " "))
         return f"{name}, {who}: no points, {why}; its share goes to the groups that are reported."
-    kind = "percentile" if row["metric"] == "growth" else "%"
+    growth = row["metric"] == GROWTH
+    measured = f"growth percentile {row['value']:.1f}" if growth else f"{row['value']:.1f} %"
+    students = "its students" if row["n"] is None else f"{row['n']:,} students"
     direction = " (lower is better)" if lower else ""
-    value = f"{row['value']:.1f}" + ("" if kind == "percentile" else " %")
-    measured = f"growth percentile {value}" if kind == "percentile" else value
-    return (
-        f"{name}, {who}: {measured} of {row['n']:,} students{direction} is level {row['level']}, "
-        f"worth {points:.2f} of {possible:.2f} points."
-    )
+    worth = f"worth {points:.2f} of {possible:.2f} points"
+    head = f"{name}, {who}: {measured} of {students}{direction} is level {row['level']}, {worth}"
+    return f"{head}{_next_level(row)}{_chance(row)}."
+
+
+def _next_level(row: Mapping[str, Any]) -> str:
+    if row["needed_1"] is None:
+        return ""
+    return f"; level {row['level'] + 1} is {row['needed_1']:+.1f} points away"
+
+
+def _chance(row: Mapping[str, Any]) -> str:
+    """Return what chance makes of a lowest group; growth has it on the scale of means, so not there."""
+    if row["group"] != LOWEST_RACE or row["chance_expected"] is None or row["metric"] == GROWTH:
+        return ""
+    return f"; if groups did not differ, the lowest would be expected at {row['chance_expected']:.1f} %"
 
 
 def school_sentence(result: Mapping[str, Any], lacking: Sequence[str]) -> str:

@@ -11,17 +11,29 @@ Traits that say the same thing count less than twice, and shares that add up to 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
 from scipy.spatial.distance import cdist, pdist
+from threadpoolctl import threadpool_limits
 
 from growth._types import FloatArray, IntArray
 from growth.errors import TableError, problem
 from growth.index.profiles import traits_of
 
-__all__ = ["Space", "between", "span_quantiles", "whiten"]
+__all__ = ["Space", "between", "one_blas_thread", "span_quantiles", "whiten"]
+
+
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+def one_blas_thread(function: _F) -> _F:
+    """Let sums be added in one order within `function`, so that ties fall alike on every machine."""
+    wrapped: _F = threadpool_limits.wrap(limits=1, user_api="blas")(function)
+    return wrapped
 
 
 @dataclass(frozen=True, slots=True, eq=False)
