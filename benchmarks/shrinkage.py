@@ -10,10 +10,10 @@ from scipy.stats import rankdata
 from benchmarks.sections import Section, forget_peak, peak_gb
 from benchmarks.table import markdown
 from growth._types import FloatArray, VarianceRule
-from growth.school.bands import rank_band
 from growth.school.eblp import EblpOptions, StudentBlocks, Target, eblp
 from growth.school.posterior import Observed, posterior_draws, shrunken
 from growth.school.spread import Expected, spread
+from growth.school.standing import TENS, standing_of_ranks
 
 YEARS, GRADES, SUBJECTS = 3, 6, 2
 SPANS = np.array([[0, 2], [3, 5], [0, 5]])
@@ -111,7 +111,8 @@ def _covered(seed: list[int], schools: int, tau: float, rule: VarianceRule) -> t
     effect = truth + se * rng.standard_normal(schools)
     found = shrunken(Observed(effect, se, Expected.alike(schools), spread(effect, se, rule)))
     draws = posterior_draws(found, 1000, rng)
-    low, high = rank_band(draws, np.sort(draws, axis=1))
+    band = standing_of_ranks(draws, np.sort(draws, axis=1), TENS)
+    low, high = band.low, band.high
     rank = 100.0 * (rankdata(truth) - 0.5) / schools
     inside = np.abs(found.mean - truth) <= 1.96 * found.sd
     return inside.mean(), ((low <= rank) & (rank <= high)).mean(), ((found.mean - truth) ** 2).mean()

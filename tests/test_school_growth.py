@@ -17,9 +17,10 @@ from growth.errors import ColumnError, GrowthError, SpecError
 from growth.measures import SchoolGrowthPercentile, SchoolMeanPercentile
 from growth.school import SchoolGrowth, school_growth
 from growth.school.aggregates import aggregate
-from growth.school.bands import rank_band
+from growth.school.columns import PROBABILITIES
 from growth.school.shrinkage import shrink
 from growth.school.spread import spread
+from growth.school.standing import TENS, standing_of_ranks
 from growth.school.summaries import Rows, summarise_rows
 from growth.spec import GrowthSpec
 
@@ -357,11 +358,11 @@ def test_a_subject_s_results_do_not_depend_on_what_else_is_in_the_run() -> None:
     assert_frame_equal(alone.frame.filter(pl.col("group") == "All"), ungrouped.frame, check_exact=True)
 
 
-def test_the_seed_moves_bands_and_nothing_else() -> None:
+def test_the_seed_moves_bands_and_probabilities_and_nothing_else() -> None:
     one, other = (
         school_growth(system(), GrowthSpec().replace({"school.seed": seed})).frame for seed in (1, 2)
     )
-    band = ["growth_percentile_low", "growth_percentile_high"]
+    band = ["growth_percentile_low", "growth_percentile_high", *(column.name for column in PROBABILITIES)]
     assert_frame_equal(one.drop(band), other.drop(band), check_exact=True)
     assert not one.select(band).equals(other.select(band))
 
@@ -373,7 +374,8 @@ def test_band_ends_are_outer_order_statistics_of_ranks() -> None:
     below = (reference[:, None, :] < draws[:, :, None]).sum(axis=2)
     equal = (reference[:, None, :] == draws[:, :, None]).sum(axis=2)
     ranks = np.sort(100 * (below + equal / 2) / 7, axis=0)
-    low, high = rank_band(draws, reference)
+    band = standing_of_ranks(draws, reference, TENS)
+    low, high = band.low, band.high
     np.testing.assert_allclose(low, ranks[5], ROUNDING)
     np.testing.assert_allclose(high, ranks[195], ROUNDING)
 

@@ -11,9 +11,9 @@ from scipy.stats import rankdata
 from growth._types import FloatArray
 from growth.panel.simulate import simulate_cohort
 from growth.school import SchoolGrowth, school_growth
-from growth.school.bands import rank_band
 from growth.school.shrinkage import shrink
 from growth.school.spread import spread
+from growth.school.standing import TENS, standing_of_ranks
 
 SEEDS = range(25)
 SCHOOLS = 100
@@ -62,7 +62,8 @@ def test_rank_bands_cover_true_ranks_in_the_model(tau: float) -> None:
         found = spread(effect, se, "moments")
         theta, posterior = shrink(effect, se, found.mean, found.tau2_point)
         draws = theta + posterior * np.random.default_rng(seed).standard_normal((1000, SCHOOLS))
-        low, high = rank_band(draws, np.sort(draws, axis=1))
+        band = standing_of_ranks(draws, np.sort(draws, axis=1), TENS)
+        low, high = band.low, band.high
         rank = percentile_rank(truth)
         inside.append((low <= rank) & (rank <= high))
     assert BAND_COVERAGE[0] < np.mean(inside) < BAND_COVERAGE[1]

@@ -287,12 +287,12 @@ def test_digest_follows_choices_and_not_their_order() -> None:
 # The digest names a specification in manifests and freeze bundles: if this test fails, old digests no longer
 # name the same choices, which the changelog must say.
 DIGESTS = {
-    "core": "6941c8119330258aa603296b7e966896cb1a6cea94b245b5000fcbb5df3f2788",
-    "core_vendor": "0f4e7b907c964d4292471d89d1252fc1a1bfc1661a6b27ba9dee9cca5106257a",
-    "sgp": "f2b354937907a8ea32fa0b0dfe998ce5cc4ef9cc814d148690c59b6de5fcd3d5",
-    "georgia": "0a19df32cafc777ccfeab9facca238ab4a59cf679a25d364b9f900789843ebbf",
-    "california": "dcd6f7a1c2597d98cf53717926f761240d9e059e3adde3f1b6fc1cc819a874d0",
-    "new_york": "1bcf1a33b952e57d80dcb19803ae0c5768c05eaa653812a432249c04f5cd1148",
+    "core": "f02c9f864df28798c521241803bc8f8b0fdb7c92aa50bc6a392db1934f601fac",
+    "core_vendor": "b1d0d84021f6bb620ac7a74b6f231e22200e9b33c88c618f07f41a7c9e492ad8",
+    "sgp": "754c60ab34211e8edfc8e222213734c4c4c5f723c765783351747723505c1bbb",
+    "georgia": "58f0f57fbec109e0707bae79684a4e70e16bb8d6cf305b3573c68f8fcf0c8b72",
+    "california": "fbc9f44cc067adcd5171209006503da48aceb52342b80b943b54c9e1fe51b75d",
+    "new_york": "bafe8d840680dc61fc9623a948160420d649305c874f390ce6878fbe7c76c4a7",
 }
 
 

@@ -73,6 +73,11 @@ class LevelCuts:
         """SHA-256 of everything that decides a level."""
         return hashlib.sha256(json.dumps(self._plain(), sort_keys=True).encode()).hexdigest()
 
+    @property
+    def points(self) -> dict[str, FloatArray]:
+        """Cut points by subject, each of shape (9,)."""
+        return {subject: np.array(points) for subject, points in self.cuts.items()}
+
     def of(self, subject: str) -> FloatArray:
         """Return the cut points of a subject, shape (9,).
 

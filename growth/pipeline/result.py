@@ -27,6 +27,7 @@ ON_REQUEST = {
     "spans": "school.by_span",
     "districts": "school.districts",
     "predictions": 'school.shrinkage = "eblp"',
+    "history": "cohorts.years",
 }
 """Results that a run has if its specification asks for them, by the field that does."""
 

@@ -17,7 +17,7 @@ import joblib
 from threadpoolctl import threadpool_limits
 
 from growth.freeze import FreezeBundle
-from growth.index import level_cuts, level_table
+from growth.index import level_table
 from growth.panel import CallerFrame, CsemFunction, Panel, StudentTable, build_panels, read_table
 from growth.pipeline.account import account_of_rows
 from growth.pipeline.frozen import Known, kept_curves, known_models
@@ -25,15 +25,9 @@ from growth.pipeline.ledger import ledger, plain_panels, without_peers
 from growth.pipeline.manifest import Clock, Stamp, manifest
 from growth.pipeline.progress import Progress, Steps
 from growth.pipeline.result import GrowthRun
+from growth.pipeline.schools import school_results
 from growth.pipeline.students import Fitted, cells_frame, students_frame
-from growth.school import (
-    Enrolment,
-    check_enrolment,
-    district_growth,
-    read_enrolment,
-    school_growth,
-    span_growth,
-)
+from growth.school import Enrolment, check_enrolment, read_enrolment
 from growth.spec import GrowthSpec
 from growth.student import compose, student_growth
 from growth.student.simex import blocks_of
@@ -133,13 +127,17 @@ def run(
     fairness = ledger(students, panels, bare, composed.effects, choices)
     clock.lap("fairness")
 
-    norms = None if freeze is None else freeze.norms
     with joblib.parallel_config(backend="threading", n_jobs=threads):
-        schools = school_growth(students, choices, norms=norms, enrolment=places)
+        found = school_results(
+            students,
+            choices,
+            places,
+            norms=None if freeze is None else freeze.norms,
+            cuts=None if freeze is None else freeze.cuts,
+        )
+    schools, used_cuts = found.schools, found.cuts
     steps.add("school growth")
     clock.lap("school growth")
-    kept_cuts = None if freeze is None else freeze.cuts
-    used_cuts = level_cuts(choices, schools.frame) if kept_cuts is None else kept_cuts
     frames = {
         "students": students,
         "schools": schools.frame,
@@ -150,13 +148,7 @@ def run(
         "fairness": fairness.groups,
         "neutrality": fairness.neutrality,
     }
-    if schools.predictions is not None:
-        frames["predictions"] = schools.predictions
-    if choices.school.by_span:
-        frames["spans"] = span_growth(students, choices, enrolment=places).frame
-    if choices.school.districts != "none":
-        among = schools.norms if choices.school.districts == "school_norm" else None
-        frames["districts"] = district_growth(students, choices, norms=among, enrolment=places).frame
+    frames |= found.more
     clock.lap("levels")
     stamp = Stamp(
         input_digest=source.digest,

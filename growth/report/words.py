@@ -358,8 +358,11 @@ def _rank(spec: GrowthSpec, frozen_norms: bool) -> str:
             f"""The school's place, from 0 to 100, on a normal curve with the mean and spread of {schools}.
             The band runs between the places of the two ends of the school's 95% interval."""
         )
+    place = (
+        "The school's expected place" if spec.school.growth_percentile == "expected" else "The school's place"
+    )
     return _flow(
-        f"""The school's place, from 0 to 100, among {schools}. The band holds the middle 95% of the places
+        f"""{place}, from 0 to 100, among {schools}. The band holds the middle 95% of the places
         that the school takes in {spec.school.band_draws:,} random draws of what students' results leave
         possible for it and for the schools it is compared with."""
     )

@@ -1,15 +1,14 @@
-"""95 % bands of percentile ranks from posterior draws.
+"""Posterior draws behind ranks: how many, from which stream, and those of the reference schools.
 
 In each draw every reference school and every ranked school gets a value from its posterior
-(`growth.school.posterior`), and the school its percentile rank among the reference. The band runs from the
-2.5 % to the 97.5 % quantile of these ranks (Goldstein & Spiegelhalter 1996; Lin et al. 2006).
+(`growth.school.posterior`), and the school its percentile rank among the reference (Goldstein &
+Spiegelhalter 1996). `growth.school.standing` reads bands and probabilities off these ranks.
 
 Streams of random numbers are keyed by seed, year, subject and group: what else is in the run changes nothing.
 
 References
 ----------
 .. [1] H. Goldstein and D. J. Spiegelhalter (1996), J. of the Royal Statistical Society A 159(3), 385-443.
-.. [2] R. Lin, T. A. Louis, S. M. Paddock and G. Ridgeway (2006), Bayesian Analysis 1(4), 915-946.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from growth._types import FloatArray
-from growth.kernels.grouped import places
 from growth.school.norms import ReferenceNorm
 from growth.school.posterior import Posterior, posterior_draws
 
-__all__ = ["DrawRule", "Z", "rank_band", "reference_draws", "stream_key"]
+__all__ = ["TAIL", "DrawRule", "Z", "reference_draws", "stream_key"]
 
 TAIL = 0.025
+"""Share outside a 95 % band at each end."""
 Z = 1.959963984540054
 """97.5 % quantile of the standard normal distribution."""
 
@@ -57,23 +56,3 @@ def reference_draws(norm: ReferenceNorm, rule: DrawRule) -> FloatArray:
     draws = posterior_draws(posterior.at(posterior.known), rule.count, stream)
     draws.sort(axis=1)
     return draws
-
-
-def rank_band(draws: FloatArray, reference: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return lower and upper ends of percentile-rank bands, each of shape (J,), in 0-100.
-
-    The ends are ranks that were drawn, the outer ones where the quantile falls between two.
-
-    Parameters
-    ----------
-    draws : ndarray, shape (D, J)
-        Posterior draws of the ranked schools.
-    reference : ndarray, shape (D, R)
-        Draws of the reference schools, each row ascending.
-    """
-    count = len(draws)
-    ranks = np.ascontiguousarray(places(reference, draws, np.argsort(draws, axis=1)).T)
-    low, high = int(np.floor(TAIL * (count - 1))), int(np.ceil((1.0 - TAIL) * (count - 1)))
-    ranks.partition((low, high), axis=1)
-    most = 2 * reference.shape[1]
-    return 100.0 * ranks[:, low] / most, 100.0 * ranks[:, high] / most

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from growth._types import BoolArray, FloatArray
 from growth.school.aggregates import Aggregates
-from growth.school.bands import DrawRule, Z, rank_band, reference_draws, stream_key
+from growth.school.bands import DrawRule, Z, reference_draws, stream_key
 from growth.school.estimate import Beside, Estimate, Prior, Source, estimate
 from growth.school.groups import ALL
 from growth.school.norms import LEAST_SCHOOLS, Norms, ReferenceNorm, measure_of
 from growth.school.posterior import Posterior, posterior_draws
 from growth.school.shrinkage import reliability
+from growth.school.standing import LEVELS, Standing, nowhere, standing_of_percentiles, standing_of_ranks
 from growth.spec import GrowthSpec, School
 
 __all__ = ["Block", "Measured", "Variance", "measure_block"]
@@ -72,6 +73,8 @@ class Measured:
     percentile: FloatArray
     low: FloatArray
     high: FloatArray
+    probabilities: FloatArray
+    """P(level 1), ..., P(level 10), P(bottom 5 %), P(above average), shape (J, 12)."""
     reason: NDArray[np.object_]
     """Why a result is withheld, or None."""
     variance: Variance
@@ -91,6 +94,7 @@ def measure_block(
     groups: Mapping[str, Aggregates],
     spec: GrowthSpec,
     frozen: Norms | None,
+    cuts: FloatArray,
     beside: Mapping[str, Beside] | None = None,
 ) -> tuple[dict[str, Measured], tuple[ReferenceNorm, ...]]:
     """Measure every group of one year, subject and span.
@@ -102,6 +106,8 @@ def measure_block(
         ``All`` first; every group for the same J schools.
     frozen : Norms, optional
         Reference distributions of an earlier year, instead of this year's.
+    cuts : ndarray, shape (9,)
+        Lower bounds of levels 2, ..., 10 [percentile, 0-100].
     beside : mapping of label to Beside, optional
         What else bears on the effects of a group.
 
@@ -128,22 +134,32 @@ def measure_block(
                 else _moving(found_here, block, label, rules)
             )
         reference = references[label if own else ALL]
-        found[label] = _measured(found_here, reference, block, label, rules)
+        found[label] = _measured(found_here, reference, (block, label, cuts), rules)
     return found, tuple(reference.norm for reference in references.values() if reference is not None)
 
 
 def _measured(
-    estimate: Estimate, reference: _Reference | None, block: Block, label: str, rules: School
+    estimate: Estimate,
+    reference: _Reference | None,
+    place: tuple[Block, str, FloatArray],
+    rules: School,
 ) -> Measured:
+    block, label, _ = place
     shape = estimate.effect.shape
     percentile, low, high = (np.full(shape, np.nan) for _ in range(3))
+    probabilities = np.full((*shape, LEVELS + 2), np.nan)
     ranked = _ranked(estimate)
     extended = 0
     if reference is not None:
-        place = reference.norm.rank if rules.growth_percentile == "rank" else reference.norm.normal
-        percentile[ranked] = place(estimate.effect[ranked])
         known = ranked & estimate.posterior.known
-        low[known], high[known] = _band(estimate.posterior.at(known), reference, block, label, rules)
+        found = _standing(estimate.posterior.at(known), reference, place, rules)
+        low[known], high[known] = found.low, found.high
+        probabilities[known] = np.column_stack([found.levels, found.bottom, found.above])
+        if rules.growth_percentile == "expected":
+            percentile[known] = found.expected
+        else:
+            in_norm = reference.norm.normal if rules.growth_percentile == "normal" else reference.norm.rank
+            percentile[ranked] = in_norm(estimate.effect[ranked])
         extended = int(np.count_nonzero((low > percentile) | (high < percentile)))
         # Where schools differ much in size, the rank of a posterior mean can leave the band of ranks: a large
         # school ranks high among many whose means are shrunk to the centre. No result lies outside its band.
@@ -157,7 +173,8 @@ def _measured(
         percentile=percentile,
         low=low,
         high=high,
-        reason=_reasons(estimate, reference is not None, shrunken),
+        probabilities=probabilities,
+        reason=_reasons(estimate, reference is not None, rules),
         variance=_variance(estimate, block, label, extended),
     )
 
@@ -166,19 +183,22 @@ def _ranked(estimate: Estimate) -> BoolArray:
     return np.asarray(estimate.large & ~np.isnan(estimate.effect))
 
 
-def _band(
-    posterior: Posterior, reference: _Reference, block: Block, label: str, rules: School
-) -> tuple[FloatArray, FloatArray]:
+def _standing(
+    posterior: Posterior, reference: _Reference, place: tuple[Block, str, FloatArray], rules: School
+) -> Standing:
+    """Return bands and probabilities; every one of them from the same draws."""
+    block, label, cuts = place
+    norm, rule = reference.norm, _draw_rule(rules)
+    own = reference.own if norm.group == label else None
+    if own is None:
+        own = posterior_draws(posterior, rule.count, rule.stream("school", *stream_key(block, label)))
     if rules.growth_percentile == "normal":
         half = Z * posterior.sd
-        return reference.norm.normal(posterior.mean - half), reference.norm.normal(posterior.mean + half)
+        band = norm.normal(posterior.mean - half), norm.normal(posterior.mean + half)
+        return standing_of_percentiles(norm.normal(own), band, cuts)
     if reference.draws.shape[1] == 0:
-        return np.full_like(posterior.mean, np.nan), np.full_like(posterior.mean, np.nan)
-    if reference.own is not None and reference.norm.group == label:
-        return rank_band(reference.own, reference.draws)
-    rule = _draw_rule(rules)
-    draws = posterior_draws(posterior, rule.count, rule.stream("school", *stream_key(block, label)))
-    return rank_band(draws, reference.draws)
+        return nowhere(len(posterior.mean))
+    return standing_of_ranks(own, reference.draws, cuts)
 
 
 def _moving(estimate: Estimate, block: Block, label: str, rules: School) -> _Reference | None:
@@ -227,11 +247,12 @@ def _draw_rule(rules: School) -> DrawRule:
     return DrawRule(rules.band_draws, rules.seed)
 
 
-def _reasons(estimate: Estimate, has_reference: bool, shrunken: bool) -> NDArray[np.object_]:
+def _reasons(estimate: Estimate, has_reference: bool, rules: School) -> NDArray[np.object_]:
+    shrunken = rules.shrinkage != "none"
     reason = np.full(estimate.effect.shape, None, dtype=object)
     if not has_reference or (shrunken and estimate.prior is None):
         reason[:] = "no_reference"
-    if shrunken:
+    if shrunken or rules.growth_percentile == "expected":
         reason[~estimate.usable] = "no_standard_error"
     reason[~estimate.large] = "n_below_minimum"
     return reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
@@ -15,29 +16,23 @@ from growth.school.aggregates import Errors
 from growth.school.bands import stream_key
 from growth.school.beside import Besides, aggregated
 from growth.school.blocks import Measured, Variance, measure_block
+from growth.school.columns import PROBABILITIES, SCHOOLS
 from growth.school.enrolment import Enrolment, check_enrolment
 from growth.school.groups import ALL, RACE, lowest_race
 from growth.school.inputs import Inputs, school_inputs
 from growth.school.norms import Norms, ReferenceNorm, measure_of
 from growth.school.placement import Kind, unit_column
+from growth.school.standing import TENS
 from growth.spec import GrowthSpec
 
 __all__ = ["SchoolGrowth", "district_growth", "measure_units", "school_growth", "span_growth"]
 
-_MEASURES = (
-    "n_effective",
-    "mean_percentile",
-    "mean_se",
-    "median_percentile",
-    "median_se",
-    "effect",
-    "effect_se",
-    "shrunk",
-    "shrunk_se",
-    "growth_percentile",
-    "growth_percentile_low",
-    "growth_percentile_high",
-)
+Cuts: TypeAlias = Mapping[str, FloatArray]
+
+_KEPT = ("year", "subject", "group", "school_id", "group_detail", "span", "n", "reason")
+"""Columns that are there whatever is withheld."""
+_COLUMNS = {column.name: column.dtype for column in SCHOOLS}
+_HIDDEN = tuple(name for name in _COLUMNS if name not in _KEPT)
 _VARIANCE = {
     "year": pl.Int32(),
     "subject": pl.String(),
@@ -56,9 +51,6 @@ _VARIANCE = {
     "source": pl.String(),
     "bands_extended": pl.Int64(),
 }
-_COLUMNS = (
-    "year", "subject", "group", "school_id", "group_detail", "span", "years", "n", *_MEASURES, "reason",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -66,10 +58,8 @@ class SchoolGrowth:
     """School results with the distributions behind them."""
 
     frame: pl.DataFrame
-    """One row per year, subject, group and school: n, mean_percentile, mean_se, median_percentile, median_se,
-    effect, effect_se, shrunk, shrunk_se [percentile points, 0-100], growth_percentile with its 95 % band
-    growth_percentile_low, growth_percentile_high [percentile rank, 0-100], and reason. Where `reason` is set,
-    every value but n is null; shrunk and shrunk_se are null without shrinkage."""
+    """One row per year, subject, group and school; columns as in `growth.school.columns.SCHOOLS`. Where
+    `reason` is set, every value but n is null."""
     norms: Norms
     """The reference distributions in use; keep them to rank later years in the same ones."""
     variance: pl.DataFrame
@@ -115,6 +105,7 @@ def school_growth(
     *,
     norms: Norms | None = None,
     enrolment: Enrolment | None = None,
+    cuts: Cuts | None = None,
 ) -> SchoolGrowth:
     r"""Aggregate student percentiles to schools and rank the schools.
 
@@ -130,8 +121,10 @@ def school_growth(
        :math:`100 (\#\text{below} + \#\text{equal} / 2) / J`, among the J reference schools: all-student
        results of the same year and subject with at least ``school.min_n`` students. Groups meet the same
        distribution, or with ``groups.reference = "group"`` that of their own group;
-    4. its 95 % band comes from posterior draws of the school and of all reference schools; with
-       ``growth_percentile = "normal"`` it is the transformed 95 % posterior interval.
+    4. its 95 % band and the probabilities of levels 1-10, of the bottom 5 % and of the upper half come from
+       joint posterior draws of the school and of all reference schools; with ``growth_percentile = "normal"``
+       the band is the transformed 95 % posterior interval, with ``"expected"`` the percentile is the mean
+       percentile rank over draws.
 
     Each school of `students` has a row ``All``; each group one per school with counted members.
     ``race:lowest`` repeats, per school, the row of the racial/ethnic group with the lowest effect; see
@@ -149,6 +142,9 @@ def school_growth(
     enrolment : Enrolment, optional
         For ``school.share = "enrolment"``: see `read_enrolment`. Students count in the schools it names, and
         those whose year is not in it do not count.
+    cuts : mapping of subject to ndarray of shape (9,), optional
+        Lower bounds of levels 2, ..., 10 [percentile, 0-100] for the probabilities of levels; tens if not
+        given.
 
     Returns
     -------
@@ -180,7 +176,7 @@ def school_growth(
     check_enrolment(enrolment, spec)
     if norms is not None:
         norms.check(measure_of(spec.school))
-    return measure_units(school_inputs(students, spec, "school", enrolment), spec, norms)
+    return measure_units(school_inputs(students, spec, "school", enrolment), spec, norms, cuts=cuts)
 
 
 def span_growth(
@@ -189,6 +185,7 @@ def span_growth(
     *,
     norms: Norms | None = None,
     enrolment: Enrolment | None = None,
+    cuts: Cuts | None = None,
 ) -> SchoolGrowth:
     """Return results of each school by grade span, each shrunk and ranked among results of its span.
 
@@ -202,7 +199,7 @@ def span_growth(
     check_enrolment(enrolment, spec)
     if norms is not None:
         norms.check(measure_of(spec.school))
-    return measure_units(school_inputs(students, spec, "span", enrolment), spec, norms)
+    return measure_units(school_inputs(students, spec, "span", enrolment), spec, norms, cuts=cuts)
 
 
 def district_growth(
@@ -211,6 +208,7 @@ def district_growth(
     *,
     norms: Norms | None = None,
     enrolment: Enrolment | None = None,
+    cuts: Cuts | None = None,
 ) -> SchoolGrowth:
     """Return results of districts: the same columns, with `district_id` instead of `school_id`.
 
@@ -221,7 +219,7 @@ def district_growth(
 
     Parameters
     ----------
-    students, spec, enrolment
+    students, spec, enrolment, cuts
         As in `school_growth`.
     norms : Norms, optional
         Of schools, for ``"school_norm"``: those of each year, or of one base year.
@@ -239,13 +237,15 @@ def district_growth(
         )
     if norms is not None:
         norms.check(measure_of(spec.school))
-    return measure_units(school_inputs(students, spec, "district", enrolment), spec, norms)
+    return measure_units(school_inputs(students, spec, "district", enrolment), spec, norms, cuts=cuts)
 
 
 def measure_units(
     inputs: Inputs,
     spec: GrowthSpec,
     norms: Norms | None,
+    *,
+    cuts: Cuts | None = None,
     errors: Mapping[str, Errors] | None = None,
 ) -> SchoolGrowth:
     """Aggregate, shrink and rank.
@@ -256,6 +256,8 @@ def measure_units(
     spec : GrowthSpec
     norms : Norms or None
         To rank in: of each year, or of one base year.
+    cuts : mapping of subject to ndarray of shape (9,), optional
+        Lower bounds of levels 2, ..., 10 for the probabilities of levels; tens by default.
     errors : mapping of group label to Errors, optional
         Standard errors of all units, for the rule ``refit``.
     """
@@ -274,7 +276,8 @@ def measure_units(
         }
         beside = besides.part(where, block, list(found))
         frozen = _norms_of(norms, block[0], inputs.kind)
-        results, references = measure_block(block, found, spec, frozen, beside)
+        points = TENS if cuts is None else cuts.get(block[1], TENS)
+        results, references = measure_block(block, found, spec, frozen, points, beside)
         astray = spec.school.norms_by == "span" and inputs.kind == "school" and not block[2]
         if not astray:
             used |= {(norm.year, norm.subject, norm.span, norm.group): norm for norm in references}
@@ -313,21 +316,33 @@ def _years(inputs: Inputs, members: BoolArray) -> IntArray:
 
 def _frame(units: pl.DataFrame, label: str, found: Measured, astray: bool) -> pl.DataFrame:
     a = found.aggregates
-    arrays = [a.n_effective, a.mean, a.mean_se, a.median, a.median_se, a.effect, a.effect_se]
-    arrays += [found.shrunk, found.shrunk_se, found.percentile, found.low, found.high]
+    values = {
+        "n_effective": a.n_effective,
+        "mean_percentile": a.mean,
+        "mean_se": a.mean_se,
+        "median_percentile": a.median,
+        "median_se": a.median_se,
+        "effect": a.effect,
+        "effect_se": a.effect_se,
+        "shrunk": found.shrunk,
+        "shrunk_se": found.shrunk_se,
+        "growth_percentile": found.percentile,
+        "growth_percentile_low": found.low,
+        "growth_percentile_high": found.high,
+    }
+    values |= {column.name: found.probabilities[:, k] for k, column in enumerate(PROBABILITIES)}
     frame = units.with_columns(
         pl.lit(label).alias("group"),
         pl.lit(None, dtype=pl.String).alias("group_detail"),
         pl.Series("n", a.n, dtype=pl.Int64),
         pl.Series("reason", found.reason.tolist(), dtype=pl.String),
-        *(pl.Series(name, array).fill_nan(None) for name, array in zip(_MEASURES, arrays, strict=True)),
+        *(pl.Series(name, array).fill_nan(None) for name, array in values.items()),
     )
     if astray:
         frame = frame.with_columns(pl.col("reason").fill_null("no_span"))
     shown = pl.col("reason").is_null()
-    hidden = ("years", *_MEASURES)
-    frame = frame.with_columns(pl.when(shown).then(pl.col(name)).alias(name) for name in hidden)
-    return frame.filter((pl.col("n") > 0) | (pl.col("group") == ALL)).select(_COLUMNS)
+    frame = frame.with_columns(pl.when(shown).then(pl.col(name)).alias(name) for name in _HIDDEN)
+    return frame.filter((pl.col("n") > 0) | (pl.col("group") == ALL)).select(*_COLUMNS)
 
 
 def _assemble(
@@ -346,10 +361,7 @@ def _assemble(
 
 
 def _empty(units: pl.DataFrame) -> pl.DataFrame:
-    numbers = dict.fromkeys(_MEASURES, pl.Float64())
-    texts = dict.fromkeys(("group", "group_detail", "reason"), pl.String())
-    schema = {**units.schema, **texts, "years": pl.Int64(), "n": pl.Int64(), **numbers}
-    return pl.DataFrame(schema={name: schema[name] for name in _COLUMNS})
+    return pl.DataFrame(schema={**_COLUMNS, **units.schema}).select(*_COLUMNS)
 
 
 def _variance_frame(variances: list[Variance], units: pl.DataFrame) -> pl.DataFrame:

@@ -40,9 +40,11 @@ class School(BaseModel):
     years: Literal[1, 3] = 1
     """A school's result of a year is of that year, or of the students of that year and the two before it."""
     districts: Literal["none", "own_norm", "school_norm"] = "none"
-    """Add a frame of district results, ranked among districts or among schools."""
+    """Add a frame of district results, ranked among the same year's districts, or among schools (in a frozen
+    norm, where there is one)."""
     by_span: bool = False
-    """Add a frame of each school's results by grade span, each ranked among results of that span."""
+    """Add a frame of each school's results by grade span, each ranked among results of that span and
+    year."""
     spans: dict[str, tuple[int, int]] = {"elementary": (-1, 5), "middle": (6, 8), "high": (9, 13)}
     """Grade span -> its lowest and highest grade (K is 0, pre-K is -1)."""
     norms_by: Literal["none", "span"] = "none"
@@ -64,7 +66,13 @@ class School(BaseModel):
     variance: VarianceRule = "integrated"
     """How much schools differ: averaged over what is known of it, so that bands also cover where schools are
     few; or estimated by "moments" (DerSimonian & Laird) or "reml" and then taken as known."""
-    growth_percentile: Literal["rank", "normal"] = "rank"
+    growth_percentile: Literal["rank", "normal", "expected"] = "rank"
+    """Percentile rank of the effect; its place in a normal distribution of true effects; or the expected
+    percentile rank, 100 times the mean probability of lying above each reference school."""
+    high_percentile: float = Field(70.0, ge=0.0, le=100.0)
+    """Growth percentile from which a year counts as high; 70 is where level 8 of fixed tens begins."""
+    high_years: int = Field(3, ge=2)
+    """Consecutive high years from which a school counts as high for long (`GrowthRun.history`)."""
     min_n: int = Field(20, ge=1)
     """Schools with fewer scored students get no result."""
     enrolled_only: bool = False
