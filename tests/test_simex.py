@@ -247,6 +247,17 @@ class TestDraws:
         assert sample_rows(rules, 50, 0, 0) is None
         assert sample_rows(simex_spec(PLAIN).simex, 50, 0, 0) is None
 
+    def test_interactions_are_known_by_both_their_columns(self) -> None:
+        names = ("a", "b=x:prior", "prior:a", "b=x:prior:prior", "school_mean:a")
+        panel = small_panel(50, priors=1, seed=1)
+        columns = np.random.default_rng(0).normal(size=(50, 5))
+        panel = replace(panel, covariates=columns, covariate_names=names)
+        moved = moved_covariates(panel, panel.priors)
+        z = panel.priors[:, 0] - panel.priors[:, 0].mean()
+        np.testing.assert_array_equal(moved[:, [0, 1, 4]], columns[:, [0, 1, 4]])  # a level may hold a colon
+        np.testing.assert_array_equal(moved[:, 2], columns[:, 0] * z)
+        np.testing.assert_array_equal(moved[:, 3], columns[:, 1] * z)
+
     def test_covariates_made_of_priors_move_with_them(self) -> None:
         panel = with_covariates(small_panel(200, priors=2, seed=1))
         assert panel.school is not None

@@ -51,7 +51,7 @@ BLOCK = 10
 """Replicates that are refitted side by side, and after which an interrupted run goes on."""
 CHUNK = 1024
 """Students whose sums stay in the processor's cache while the replicates of a block are added."""
-EXACT = 9
+DECIMALS = 9
 """Decimals of the result. Curves that pass through a score at every lambda still do so at -1; without this,
 rounding errors would decide on which side."""
 
@@ -128,7 +128,7 @@ def corrected_curves(
                 saved.save(done, total, part)
             _tell(watch, lam, replicates, rules)
     total.sort(axis=1)
-    return np.round(total, EXACT, out=total)
+    return np.round(total, DECIMALS, out=total)
 
 
 def extrapolation_weights(rules: Simex) -> FloatArray:

@@ -22,7 +22,6 @@ Perturbed: TypeAlias = Callable[[int, int], FloatArray]
 
 _SAMPLE = 1
 """Branch of a replicate's seed that chooses the students to refit on."""
-_PRIOR = "prior"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,19 +90,26 @@ def moved_covariates(panel: Panel, priors: FloatArray) -> FloatArray:
     is the same model, and its columns do not nearly depend on each other.
     """
     names = panel.covariate_names
-    made = {name for name in names if _PRIOR in name.split(":")}
-    if not made:
+    partners = [_partner(name, names) for name in names]
+    if PRIOR_MEAN not in names and not any(partners):
         return panel.covariates
     moved = panel.covariates.copy()
     prior = priors[:, 0] - panel.priors[:, 0].mean()
-    for j, name in enumerate(names):
-        if name == PRIOR_MEAN:
+    for j, partner in enumerate(partners):
+        if names[j] == PRIOR_MEAN:
             assert panel.school is not None
             moved[:, j] = school_means(panel.school, prior)
-        elif name in made:
-            (other,) = (part for part in name.split(":") if part != _PRIOR)
-            moved[:, j] = panel.covariates[:, names.index(other)] * prior
+        elif partner is not None:
+            moved[:, j] = panel.covariates[:, names.index(partner)] * prior
     return moved
+
+
+def _partner(name: str, names: tuple[str, ...]) -> str | None:
+    """Return the column that an interaction multiplies the prior with; None for other columns."""
+    for partner in (name.removesuffix(":prior"), name.removeprefix("prior:")):
+        if partner != name and partner in names:
+            return partner
+    return None
 
 
 def _pairs(prior: FloatArray, score: FloatArray) -> tuple[IntArray, int]:
