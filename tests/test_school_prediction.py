@@ -10,6 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from school_results import plain_spec
 from scipy.special import ndtr
+from scipy.stats import rankdata
 
 import growth
 from growth.errors import ColumnError, SpecError
@@ -149,6 +150,19 @@ def test_predictions_beat_means_and_are_as_sure_as_they_say() -> None:
     assert 0.92 < np.mean(inside) < 0.98
 
 
+def test_rank_bands_of_predictions_cover_true_ranks() -> None:
+    inside: list[float] = []
+    for seed in range(6):
+        students, truth = students_of(seed)
+        frame = run(students).frame.filter(pl.col("reason").is_null())
+        for _, part in frame.join(truth, on=["year", "subject", "school_id"]).group_by("year", "subject"):
+            rank = 100 * (rankdata(part["truth"]) - 0.5) / part.height
+            low, high = (part[f"growth_percentile_{end}"].to_numpy() for end in ("low", "high"))
+            inside += ((low <= rank) & (rank <= high)).tolist()
+    # Discrete ranks and outer band ends: slightly more than 95 %.
+    assert 0.93 < np.mean(inside) < 0.98
+
+
 def test_grades_that_never_meet_in_a_school_have_models_of_their_own() -> None:
     students, _ = students_of(2, kinds=True)
     found = run(students, school__eblp__afterwards="none").predictions
@@ -208,6 +222,21 @@ def test_rows_in_any_order_give_the_same_predictions() -> None:
     assert one.predictions is not None
     assert two.predictions is not None
     assert one.predictions.equals(two.predictions)
+
+
+def test_without_students_or_with_one_block_nothing_is_predicted() -> None:
+    students, _ = students_of(8)
+    none = run(students.with_columns(status=pl.lit("no_prior_score")))
+    assert none.predictions is not None
+    assert none.predictions["blp"].null_count() == none.predictions.height > 0
+    assert set(none.frame["reason"]) == {"n_below_minimum"}
+    one = run(students.filter(year=2025, grade=5, subject="MATH"))
+    assert one.predictions is not None
+    shown = one.predictions.drop_nulls("used")
+    assert set(shown["used"]) == {"direct"}
+    plain = plain_spec(school__shrinkage="empirical_bayes", school__min_n=10)
+    same = school_growth(students.filter(year=2025, grade=5, subject="MATH"), plain).frame
+    np.testing.assert_allclose(one.frame["shrunk"].drop_nulls(), same["shrunk"].drop_nulls(), ROUNDING)
 
 
 def test_grades_are_needed() -> None:

@@ -130,6 +130,20 @@ def test_few_schools_are_covered_by_integrating_and_not_otherwise(count: int, ta
     assert np.mean(error["integrated"] ** 2) < 1.01 * np.mean(error["moments"] ** 2)
 
 
+@pytest.mark.parametrize("rule", ["moments", "reml", "integrated"])
+def test_shrunken_effects_beat_raw_ones_at_every_size_below_fifty(rule: VarianceRule) -> None:
+    rng = np.random.default_rng(50)
+    n = np.exp(rng.uniform(np.log(2), np.log(200), (60, 80)))
+    truth = 50.0 + 6.0 * rng.standard_normal(n.shape)
+    se = 28.0 / np.sqrt(n)
+    effect = truth + se * rng.standard_normal(n.shape)
+    shrunk = np.array([posterior_of(y, s, rule).mean for y, s in zip(effect, se, strict=True)])
+    for low, high in ((2, 5), (5, 10), (10, 20), (20, 30), (30, 40), (40, 50)):
+        here = (n >= low) & (n < high)
+        assert here.sum() > 200
+        assert np.mean((shrunk - truth)[here] ** 2) < 0.9 * np.mean((effect - truth)[here] ** 2)
+
+
 def test_two_schools_and_equal_effects_have_a_posterior() -> None:
     for effect in (np.array([40.0, 60.0]), np.array([50.0, 50.0])):
         found: Spread = spread(effect, np.full(2, 5.0), "integrated")

@@ -15,7 +15,7 @@ class EblpPart(BaseModel):
     """What ``school.shrinkage = "eblp"`` predicts and how; see `growth.school.eblp`.
 
     Blocks are all years (``cohorts.years``) x grades x subjects of the run. It bears on schools' results for
-    all students; groups are shrunk by empirical Bayes.
+    all students; groups, districts and grade spans are shrunk by empirical Bayes.
     """
 
     model_config = PART
