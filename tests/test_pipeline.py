@@ -17,6 +17,7 @@ from scipy.stats import spearmanr
 import growth
 from growth.errors import CohortError, GrowthError, SpecError
 from growth.panel import Panel
+from growth.panel.csem import csem_tables
 from growth.pipeline import FRAMES, GrowthRun
 from growth.pipeline.account import account_of_rows
 from growth.pipeline.manifest import frame_digest
@@ -31,8 +32,12 @@ LEAST_RECOVERY = {"none": 0.75, "two_step": 0.65}
 """Rank correlation with true effects of 40 schools: a reliability of .8 makes .9 in expectation, less what
 goes with composition: six school means in 40 schools leave sqrt(1 - 6/40) of it by chance alone."""
 
+MEAN_SE, SE_CORRELATION = 0.005, 0.97
+"""Standard errors from the CSEM, relative and by student, against those from the R package's 100 draws."""
+
 FRONT = ["student_id", "year", "subject", "grade", "school_id", "score", "status", "cohort", "n_priors"]
-NUMBERS = ["norm_group", "prior_score", "sgp", "percentile", "expected_score", "residual", "highest"]
+NUMBERS = ["norm_group", "prior_score", "sgp", "sgp_se", "sgp_low", "sgp_high"]
+NUMBERS += ["percentile", "expected_score", "residual", "highest"]
 
 
 @pytest.fixture(scope="module")
@@ -273,11 +278,21 @@ class TestParity:
     def test_on_the_packages_own_data(self, golden: Path) -> None:
         knots = json.loads((golden / "knots_boundaries.json").read_text())["demo_state_knots_boundaries"]
         fixed = {subject: _fixed_knots(table) for subject, table in knots.items()}
+        csem = pl.read_csv(golden / "csem_demo.csv").select(
+            subject="CONTENT_AREA", grade="GRADE", score="SCALE_SCORE", csem="SCALE_SCORE_CSEM"
+        )
         spec = GrowthSpec.preset("sgp").replace(
-            {"basis.fixed": fixed, "school.enrolled_only": True, "groups.race": "race_ethnicity"}
+            {
+                "basis.fixed": fixed,
+                "scale.bounds": {subject: _bounds(table) for subject, table in knots.items()},
+                "measurement.csem": "table",
+                "measurement.tables": [table.model_dump() for table in csem_tables(csem)],
+                "school.enrolled_only": True,
+                "groups.race": "race_ethnicity",
+            }
         )
         theirs = pl.read_parquet(golden / "pipeline_percentiles.parquet").select(
-            pl.col("COHORT").alias("cohort"), pl.col("ID").alias("student_id"), pl.col("SGP").alias("sgp")
+            cohort="COHORT", student_id="ID", sgp="SGP", se="SGP_STANDARD_ERROR"
         )
         result = growth.run(golden / "sgpdata_long.parquet", spec, n_jobs=-1)
         students = result.students.with_columns(
@@ -285,6 +300,9 @@ class TestParity:
         )
         given = students.filter(_cohort().is_in(theirs["cohort"].unique().to_list()))
         self._equal(given, theirs)
+        both = theirs.join(given.with_columns(_cohort().alias("cohort")), on=["cohort", "student_id"])
+        assert both["sgp_se"].mean() == pytest.approx(both["se"].mean(), rel=MEAN_SE)
+        assert np.corrcoef(both["sgp_se"], both["se"])[0, 1] >= SE_CORRELATION
 
     @staticmethod
     def _equal(students: pl.DataFrame, theirs: pl.DataFrame, order: str | None = None) -> None:
@@ -305,6 +323,15 @@ def _fixed_knots(table: dict[str, list[float]]) -> dict[str, dict[str, list[floa
     return {
         grade: {"knots": table[f"knots_{grade}"], "boundaries": table[f"boundaries_{grade}"]}
         for grade in grades
+    }
+
+
+def _bounds(table: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Return grade -> LOSS and HOSS, from the package's ``loss.hoss_3``, ..."""
+    return {
+        name.removeprefix("loss.hoss_"): bounds
+        for name, bounds in table.items()
+        if name.startswith("loss.hoss_")
     }
 
 

@@ -31,10 +31,18 @@ def test_the_code_prints_the_table(readme: str, repository: Path, monkeypatch: p
     monkeypatch.chdir(repository)
     code, table = _blocks(readme, "python")[0], _blocks(readme, "text")[0]
     assert sum(bool(line) for line in code.splitlines()) == 6
+    names: dict[str, object] = {}
+    assert _printed(code, names) == table
+    (described,) = (block for block in _blocks(readme, "python") if "describe" in block)
+    (sentences,) = (block for block in _blocks(readme, "text") if "similar students" in block)
+    assert _printed(described, names) == sentences
+
+
+def _printed(code: str, names: dict[str, object]) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(code, "README.md", "exec"), {})
-    assert printed.getvalue() == table
+        exec(compile(code, "README.md", "exec"), names)
+    return printed.getvalue()
 
 
 def test_commands_code_and_table_come_first(readme: str) -> None:

@@ -287,12 +287,12 @@ def test_digest_follows_choices_and_not_their_order() -> None:
 # The digest names a specification in manifests and freeze bundles: if this test fails, old digests no longer
 # name the same choices, which the changelog must say.
 DIGESTS = {
-    "core": "f02c9f864df28798c521241803bc8f8b0fdb7c92aa50bc6a392db1934f601fac",
-    "core_vendor": "b1d0d84021f6bb620ac7a74b6f231e22200e9b33c88c618f07f41a7c9e492ad8",
-    "sgp": "754c60ab34211e8edfc8e222213734c4c4c5f723c765783351747723505c1bbb",
-    "georgia": "58f0f57fbec109e0707bae79684a4e70e16bb8d6cf305b3573c68f8fcf0c8b72",
-    "california": "fbc9f44cc067adcd5171209006503da48aceb52342b80b943b54c9e1fe51b75d",
-    "new_york": "bafe8d840680dc61fc9623a948160420d649305c874f390ce6878fbe7c76c4a7",
+    "core": "6690146d1f9270f76ae7af3c0a774169fe7c1c37db576cc6476794a8d703de88",
+    "core_vendor": "5db9c35aedacc14c6ec9347ba049417f43179f82c0c74e67cab05278153fcf9c",
+    "sgp": "86839ad2421ff916a1befaac488a2feffa0c5598005f83f601ed717fee5d9af3",
+    "georgia": "d86471f7dc827265d30713db009637541380da80831ee65e7ab927ea27db5c4f",
+    "california": "f4bab023d6e1abb0245fef6be61698fe36769f7086b61d240f37e9f547c84fb9",
+    "new_york": "1f90cd3316c7b44f35647e6b764025cb07ef53e74a58893b44ec8a3f9a80b499",
 }
 
 

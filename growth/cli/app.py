@@ -307,6 +307,8 @@ def _waterfall(counts: Any) -> Table:  # noqa: ANN401
 
 
 def _show_results(result: GrowthRun, out: Path, *, report: bool) -> None:
+    from growth.student import interval_sentence
+
     columns = {
         "year": "Year",
         "subject": "Subject",
@@ -333,6 +335,7 @@ def _show_results(result: GrowthRun, out: Path, *, report: bool) -> None:
         "whatever the system does for it; see how it fares on prior scores only. No number here says why\n"
         "students grew.\n"
     )
+    typer.echo(interval_sentence(result.spec))
     typer.echo(f"Run folder: {out}{os.sep} (CSV and Parquet tables, spec.toml, manifest.json)")
     if report:
         typer.echo(f"Report:     {out / 'report.html'}")

@@ -12,9 +12,9 @@ from growth.panel import Panel, PanelSet
 from growth.pipeline.students import Fitted, corrected_columns
 from growth.school import Ledger, fairness_ledger
 from growth.school.counted import PERCENTILE_COLUMNS
-from growth.spec import GrowthSpec, Peers, Simex
+from growth.spec import GrowthSpec, Intervals, Peers, Simex
 
-__all__ = ["ledger", "plain_panels", "without_peers"]
+__all__ = ["ledger", "plain_choices", "plain_panels", "without_peers"]
 
 Fit = Callable[[Sequence[Panel], GrowthSpec], Sequence[Fitted]]
 
@@ -26,6 +26,11 @@ def without_peers(spec: GrowthSpec) -> GrowthSpec:
     """
     idle = {} if spec.school.percentile.startswith("simex") else {"simex": Simex()}
     return spec.model_copy(update={"peers": Peers(), **idle})
+
+
+def plain_choices(spec: GrowthSpec) -> GrowthSpec:
+    """Return the specification of the second fit: no peers, and no intervals, which nobody sees."""
+    return without_peers(spec).model_copy(update={"intervals": Intervals(sources=())})
 
 
 def plain_panels(panels: PanelSet, spec: GrowthSpec) -> tuple[Panel, ...]:

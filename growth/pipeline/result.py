@@ -16,7 +16,7 @@ from growth.index import LevelCuts
 from growth.pipeline.frozen import require_freezable
 from growth.school import Norms
 from growth.spec import FrozenPart, GrowthSpec
-from growth.student import FrozenCurves
+from growth.student import FrozenCurves, growth_sentence
 
 __all__ = ["FRAMES", "ON_REQUEST", "GrowthRun"]
 
@@ -86,7 +86,7 @@ class GrowthRun:
 
     @cached_property
     def students(self) -> Any:  # noqa: ANN401
-        """One row per student x subject x year in scope: status, sgp (1-99), percentile (0-1), residual."""
+        """One row per student x subject x year in scope: status, sgp (1-99) and its interval, residual."""
         return self.to_caller(self.frames["students"])
 
     @cached_property
@@ -129,10 +129,34 @@ class GrowthRun:
         """What was asked for and could not be done, in sentences; empty if all was."""
         traits = self.frames["neutrality"].filter(pl.col("composition") == "too_few_schools")
         many = traits.group_by("year", "subject", "schools", maintain_order=True).len("means")
-        return tuple(
+        notices = [
             f"{subject} {year}: school composition is not taken out, because {schools:,} schools are too few "
             f"for {means} school means (peers.schools_per_trait = {self.spec.peers.schools_per_trait})."
             for year, subject, schools, means in many.iter_rows()
+        ]
+        if self.spec.intervals.used(self.spec.measurement.csem):
+            bare = self.frames["students"].filter(pl.col("sgp").is_not_null() & pl.col("sgp_se").is_null())
+            if bare.height:
+                notices.append(
+                    f"{bare.height:,} student percentiles have no interval, because the current score has no "
+                    "CSEM."
+                )
+        return tuple(notices)
+
+    def describe(self, student_id: str) -> tuple[str, ...]:
+        """Return a student's results in words, each with its interval, in the order of the students frame.
+
+        Raises
+        ------
+        GrowthError
+            If the student has no row in scope.
+        """
+        rows = self.frames["students"].filter(pl.col("student_id") == str(student_id))
+        if rows.is_empty():
+            raise GrowthError("No student with this student_id has a row in the years and grades in scope.")
+        return tuple(
+            f"{row['subject']} {row['year']}, grade {row['grade']}: {growth_sentence(row, self.spec)}"
+            for row in rows.iter_rows(named=True)
         )
 
     def freeze(self, *, year: int | None = None, parts: Iterable[FrozenPart] | None = None) -> FreezeBundle:

@@ -21,7 +21,7 @@ from growth.index import level_table
 from growth.panel import CallerFrame, CsemFunction, Panel, StudentTable, build_panels, read_table
 from growth.pipeline.account import account_of_rows
 from growth.pipeline.frozen import Known, kept_curves, known_models
-from growth.pipeline.ledger import ledger, plain_panels, without_peers
+from growth.pipeline.ledger import ledger, plain_choices, plain_panels
 from growth.pipeline.manifest import Clock, Stamp, manifest
 from growth.pipeline.progress import Progress, Steps
 from growth.pipeline.result import GrowthRun
@@ -29,7 +29,7 @@ from growth.pipeline.schools import school_results
 from growth.pipeline.students import Fitted, cells_frame, students_frame
 from growth.school import Enrolment, check_enrolment, read_enrolment
 from growth.spec import GrowthSpec
-from growth.student import compose, student_growth
+from growth.student import compose, student_growth, student_intervals
 from growth.student.simex import blocks_of
 
 __all__ = ["run"]
@@ -114,7 +114,7 @@ def run(
     clock.lap("composition")
 
     fits = len(panels.panels) + len(plain)
-    prior_scores_only = without_peers(choices)
+    prior_scores_only = plain_choices(choices)
     replicates = len(panels.panels) * _blocks(choices) + len(plain) * _blocks(prior_scores_only)
     steps = Steps(progress, fits + replicates + _STAGES)
     steps.add("cohorts formed")
@@ -231,7 +231,8 @@ def _fit(panels: Sequence[Panel], spec: GrowthSpec, bench: _Bench, known: Known)
         growth = student_growth(
             panel, spec, frozen=model, n_jobs=inner, watch=watch, folder=bench.checkpoints
         )
-        return i, Fitted(panel, growth, perf_counter() - start, model)
+        intervals = student_intervals(growth, panel, spec, frozen=model, n_jobs=inner)
+        return i, Fitted(panel, growth, intervals, perf_counter() - start, model)
 
     # The library behind numpy adds in another order with another number of threads; one thread each keeps
     # results equal on every machine and under every n_jobs.

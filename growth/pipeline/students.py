@@ -10,7 +10,7 @@ import polars as pl
 
 from growth.panel import Panel, PanelSet, StudentTable
 from growth.spec import GrowthSpec
-from growth.student import FrozenCohort, QuantileGrowth, StudentGrowth
+from growth.student import FrozenCohort, QuantileGrowth, StudentGrowth, StudentIntervals
 
 __all__ = ["Fitted", "cells_frame", "corrected_columns", "students_frame"]
 
@@ -21,6 +21,9 @@ _RESULTS: dict[str, pl.DataType] = {
     "norm_group": pl.String(),
     "prior_score": pl.Float64(),
     "sgp": pl.Int16(),
+    "sgp_se": pl.Float64(),
+    "sgp_low": pl.Int16(),
+    "sgp_high": pl.Int16(),
     "percentile": pl.Float64(),
     "expected_score": pl.Float64(),
     "residual": pl.Float64(),
@@ -64,10 +67,11 @@ _CELL: dict[str, pl.DataType | type[pl.DataType]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """One cohort, its students' growth, the wall time that took [s], and the frozen model it took, if any."""
+    """One cohort: its students' growth, its uncertainty, the wall time [s], the frozen model, if any."""
 
     panel: Panel
     growth: StudentGrowth
+    intervals: StudentIntervals | None
     seconds: float
     frozen: FrozenCohort | None = None
 
@@ -90,10 +94,12 @@ def students_frame(
     -------
     polars.DataFrame
         In the order of the table, fullest pattern first: identity, score, status, cohort, n_priors,
-        norm_group, prior_score (the most recent in the subject), sgp (1-99), percentile (0-1), expected_score
-        and residual [scale-score points], with SIMEX sgp_simex, sgp_simex_ranked (1-99), percentile_simex,
-        percentile_simex_ranked (0-1), highest (true on exactly one row per row in scope), then the table's
-        other columns; one that bears the name of a result gets the suffix ``_input``.
+        norm_group, prior_score (the most recent in the subject), sgp (1-99), its standard error sgp_se
+        [percentile points] and interval sgp_low to sgp_high (null where its uncertainty is not known),
+        percentile (0-1), expected_score and residual [scale-score points], with SIMEX sgp_simex,
+        sgp_simex_ranked (1-99), percentile_simex, percentile_simex_ranked (0-1), highest (true on exactly one
+        row per row in scope), then the table's other columns; one that bears the name of a result gets the
+        suffix ``_input``.
     """
     corrected = tuple(_CORRECTED) if spec.simex.use == "simex" else ()
     added = (*_ADDED[:-1], *corrected, _ADDED[-1])
@@ -139,6 +145,7 @@ def _results(fitted: Iterable[Fitted], corrected: Sequence[str]) -> pl.DataFrame
             {"row": one.panel.row, "sgp": one.growth.sgp, "percentile": one.growth.percentile}
         ).with_columns(
             pl.Series("prior_score", np.ascontiguousarray(one.panel.priors[:, 0])),
+            *_interval(one),
             pl.Series("expected_score", one.growth.expected),
             pl.Series("residual", one.growth.residual),
             pl.lit(one.panel.key).alias("cohort"),
@@ -150,6 +157,14 @@ def _results(fitted: Iterable[Fitted], corrected: Sequence[str]) -> pl.DataFrame
     ]
     frame = pl.concat(parts) if parts else pl.DataFrame(schema={"row": pl.Int64(), **schema})
     return frame.select("row", *(pl.col(name).cast(dtype) for name, dtype in schema.items()))
+
+
+def _interval(one: Fitted) -> list[pl.Series]:
+    """Return the uncertainty of the percentiles, NaN where it is not known."""
+    unknown = np.full(len(one.panel), np.nan)
+    found = one.intervals or StudentIntervals(unknown, unknown, unknown)
+    columns = {"sgp_se": found.se, "sgp_low": found.low, "sgp_high": found.high}
+    return [pl.Series(name, values).fill_nan(None) for name, values in columns.items()]
 
 
 def _without_clashes(frame: pl.DataFrame, added: Sequence[str]) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from growth.report.disclosure import least_published
 from growth.report.labels import column_words, in_sentence, listed
 from growth.report.results import BlockFacts, PageFacts
 from growth.spec import GrowthSpec, School
+from growth.student import interval_sentence
 
 __all__ = [
     "Note",
@@ -86,7 +87,7 @@ def limits(spec: GrowthSpec, facts: PageFacts) -> list[Note]:
         Note("Not a cause", _flow(_NOT_A_CAUSE)),
         Note("Ranks are uncertain", _rank_uncertainty(facts)),
         Note("Levels are plus or minus one", _flow(_PLUS_OR_MINUS_ONE)),
-        Note("Single students are noisier still", _flow(_SINGLE_STUDENTS)),
+        Note("Single students are noisier still", f"{_flow(_SINGLE_STUDENTS)} {interval_sentence(spec)}"),
         Note("Averages of groups", _pinned(spec)),
         Note("Test error and intake", _neutrality(spec, facts)),
     ]

@@ -3,6 +3,7 @@
 from growth.spec.eblp import EblpPart
 from growth.spec.freeze import PARTS, Freeze, FrozenPart
 from growth.spec.index import Definitions, Index, Metric
+from growth.spec.intervals import Intervals, IntervalSource
 from growth.spec.model import (
     Basis,
     Cohorts,
@@ -36,6 +37,8 @@ __all__ = [
     "Groups",
     "GrowthSpec",
     "Index",
+    "IntervalSource",
+    "Intervals",
     "Knots",
     "Levels",
     "Measurement",

@@ -22,6 +22,7 @@ from growth._types import FloatArray
 from growth.errors import SpecError, did_you_mean
 from growth.spec.freeze import Freeze
 from growth.spec.index import Index
+from growth.spec.intervals import Intervals
 from growth.spec.pairing import Pairing
 from growth.spec.part import PART
 from growth.spec.peers import Peers
@@ -260,6 +261,7 @@ class GrowthSpec(_Part):
     measurement: Measurement = Measurement()
     simex: Simex = Simex()
     correction: Correction = Correction()
+    intervals: Intervals = Intervals()
     school: School = School()
     groups: Groups = Groups()
     levels: Levels = Levels()
@@ -269,6 +271,7 @@ class GrowthSpec(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        self.intervals.check(self.measurement.csem, self.student.engine)
         if self.correction.loss_hoss and not self.scale.bounds:
             raise ValueError("correction.loss_hoss needs scale.bounds")
         if self.peers.composition == "two_step" and self.correction.loss_hoss:

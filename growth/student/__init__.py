@@ -6,7 +6,9 @@ from growth.student.engines.normal import NormalGrowth
 from growth.student.engines.quantile import QuantileGrowth
 from growth.student.frozen import CohortKey, FrozenCohort, FrozenCurves
 from growth.student.growth import frozen_cohort, percentile_cuts, student_growth
+from growth.student.intervals import StudentIntervals, student_intervals
 from growth.student.result import StudentGrowth
+from growth.student.words import growth_sentence, interval_sentence
 
 __all__ = [
     "CohortKey",
@@ -17,8 +19,12 @@ __all__ = [
     "NormalGrowth",
     "QuantileGrowth",
     "StudentGrowth",
+    "StudentIntervals",
     "compose",
     "frozen_cohort",
+    "growth_sentence",
+    "interval_sentence",
     "percentile_cuts",
     "student_growth",
+    "student_intervals",
 ]

@@ -28,7 +28,7 @@ from growth.student.models import QuantileModel
 from growth.student.result import HUNDRED, StudentGrowth
 from growth.student.simex import SimexGrowth, Watch, simex_growth
 
-__all__ = ["QuantileGrowth", "quantile_cuts", "quantile_growth"]
+__all__ = ["QuantileGrowth", "is_hundred", "quantile_cuts", "quantile_growth"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -153,7 +153,7 @@ def quantile_cuts(
     SpecError
         If the process was not fitted on the 100-tau grid.
     """
-    if not _is_hundred(growth.process.taus):
+    if not is_hundred(growth.process.taus):
         raise SpecError("Percentile cuts need the grid of 100 taus.")
     design = spline_design(panel.priors, growth.bases, panel.covariates)
     curves = growth.process.predict(design, rearrange=spec.quantiles.rearrange, digits=_digits(spec))
@@ -178,7 +178,7 @@ def _digits(spec: GrowthSpec) -> int | None:
     return None if digits == "none" else digits
 
 
-def _is_hundred(taus: FloatArray) -> bool:
+def is_hundred(taus: FloatArray) -> bool:
     """Tell whether curve number t lies at (t - 0.5) / 100, so that counting curves counts percentiles."""
     return len(taus) == 100 and bool(np.allclose(taus, HUNDRED, rtol=0.0, atol=1e-9))
 
@@ -192,6 +192,6 @@ def _sgp(scores: Scores, taus: FloatArray, score: FloatArray, bounds: tuple[floa
     below = scores.below
     if bounds is not None:
         below = np.where(score >= bounds[1], scores.upto, below)
-    if not _is_hundred(taus):
+    if not is_hundred(taus):
         below = np.floor(100.0 * scores.percentile).astype(np.int64)
     return np.clip(below, 1, 99)
