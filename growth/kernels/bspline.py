@@ -15,12 +15,12 @@ from __future__ import annotations
 import numpy as np
 
 from growth._types import FloatArray
-from growth.kernels.compiler import kernel
+from growth.kernels.compiler import allocating
 
 MAX_DEGREE = 8
 
 
-@kernel
+@allocating
 def bspline_columns(
     x: FloatArray, knots: FloatArray, degree: int, design_out: FloatArray, first: int
 ) -> None:

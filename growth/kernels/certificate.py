@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.compiler import kernel, search
+from growth.kernels.borrowed import borrowed
+from growth.kernels.compiler import allocating, inlined, inner, search
 from growth.kernels.rows import Rows, add_row, read_row
 
 
-@kernel
+@inner
 def _lu(a: FloatArray, order: IntArray) -> bool:
     """LU factors of `a` in place with partial pivoting; `order` receives the row order."""
     p = a.shape[0]
@@ -52,7 +53,7 @@ def _lu(a: FloatArray, order: IntArray) -> bool:
     return True
 
 
-@kernel
+@inner
 def _solve(lu: FloatArray, order: IntArray, v: FloatArray, x_out: FloatArray) -> None:
     p = v.shape[0]
     for i in range(p):
@@ -67,7 +68,7 @@ def _solve(lu: FloatArray, order: IntArray, v: FloatArray, x_out: FloatArray) ->
         x_out[i] = s / lu[i, i]
 
 
-@kernel
+@inlined
 def _solve_transposed(lu: FloatArray, order: IntArray, v: FloatArray, x_out: FloatArray) -> None:
     p = v.shape[0]
     z = np.empty(p)
@@ -85,12 +86,13 @@ def _solve_transposed(lu: FloatArray, order: IntArray, v: FloatArray, x_out: Flo
         x_out[order[i]] = z[i]
 
 
-@kernel
+@allocating
 def vertex_coefficients(rows: Rows, response: FloatArray, basis: IntArray, coef_out: FloatArray) -> int:
     """Write the coefficients through each basis, shape (m, p), refined twice.
 
     Returns the number of singular bases (their coefficients are NaN).
     """
+    rows = borrowed(rows)
     m, p = basis.shape
     lu, order, gap, move = np.empty((p, p)), np.empty(p, np.int64), np.empty(p), np.empty(p)
     lines = np.empty((p, p))
@@ -222,7 +224,7 @@ def _tally_three(
     return Tally(unsettled, negative, places)
 
 
-@kernel
+@inlined
 def _fitted_tables(rows: Rows, turned: FloatArray) -> NDArray[np.float32]:
     """Fitted values of every table line for all taus, shape (blocks, lines, m)."""
     blocks, lines = rows.codes.shape[0], rows.tables.shape[1]
@@ -242,7 +244,7 @@ def _fitted_tables(rows: Rows, turned: FloatArray) -> NDArray[np.float32]:
     return out
 
 
-@kernel
+@allocating
 def sweep(
     rows: Rows,
     response: FloatArray,
@@ -287,6 +289,7 @@ def sweep(
     int
         Number of near rows; more than the capacity means that the list is incomplete.
     """
+    rows = borrowed(rows)
     m, p = coef.shape
     blocks = rows.codes.shape[0]
     turned = np.ascontiguousarray(shift.T)
@@ -362,7 +365,7 @@ def sweep(
     return near
 
 
-@kernel
+@allocating
 def duality_gaps(
     rows: Rows,
     weight: FloatArray,
@@ -394,6 +397,7 @@ def duality_gaps(
     excess_out : ndarray, shape (m,)
         kappa: by how much the worst basic value leaves its box, as a share of the box edge.
     """
+    rows = borrowed(rows)
     m, p = basis.shape
     g = np.empty((m, p))
     for k in range(m):

@@ -25,8 +25,19 @@ SEARCH = {"reassoc", "contract", "arcp", "nsz"}
 """Floating-point freedoms of search kernels: none of them assumes away NaN or infinity."""
 
 
+INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
+
+
 def kernel(function: _Kernel) -> _Kernel:
-    """Compile a kernel with strict floating-point arithmetic."""
+    """Compile a kernel with strict floating-point arithmetic.
+
+    It allocates nothing: without reference counts compilation takes half as long.
+    """
+    return _compiled(function, no_cfunc_wrapper=True, _nrt=False)
+
+
+def allocating(function: _Kernel) -> _Kernel:
+    """Compile a kernel that allocates arrays."""
     return _compiled(function, no_cfunc_wrapper=True)
 
 
@@ -35,7 +46,7 @@ def inner(function: _Kernel) -> _Kernel:
 
     It has no Python entry point, which takes long to compile for named tuples of arrays.
     """
-    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    return _compiled(function, **INNER)
 
 
 def inlined(function: _Kernel) -> _Kernel:
@@ -43,12 +54,12 @@ def inlined(function: _Kernel) -> _Kernel:
 
     LLVM optimises a kernel again with each of its callers: for a large one with one caller, wasted time.
     """
-    return _compiled(function, inline="always")
+    return _compiled(function, inline="always", _nrt=False)
 
 
 def search(function: _Kernel) -> _Kernel:
     """Compile an inner kernel that may reassociate sums; such kernels choose the path, never the result."""
-    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath=SEARCH)
+    return _compiled(function, fastmath=SEARCH, **INNER)
 
 
 def _compiled(function: _Kernel, **options: object) -> _Kernel:

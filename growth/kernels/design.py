@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growth._types import FloatArray
-from growth.kernels.compiler import kernel
+from growth.kernels.compiler import allocating, kernel
 
 TILE = 64
 """Rows per tile of the single-precision copy of the design."""
@@ -20,7 +20,7 @@ SINGLE = 1.2e-7
 """Twice the unit round-off of single precision: bounds the error of single-precision residuals."""
 
 
-@kernel
+@allocating
 def moments(
     design: FloatArray,
     weight: FloatArray,
@@ -90,7 +90,7 @@ def build_tiles(design: FloatArray, tiles_out: NDArray[np.float32]) -> None:
                 tiles_out[k, a, i] = np.float32(design[start + i, a]) if i < stop else np.float32(0.0)
 
 
-@kernel
+@allocating
 def leverages(design: FloatArray, metric: FloatArray, leverage_out: NDArray[np.float32]) -> None:
     """Write |metric^-1 x_i|, rounded up; ALWAYS beyond FENCE."""
     n, p = design.shape

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.compiler import kernel
+from growth.kernels.compiler import allocating
 
 __all__ = ["GroupSummaries", "gather", "places", "summarise"]
 
@@ -29,7 +29,7 @@ class GroupSummaries(NamedTuple):
     """Mean of the two middle values for even counts; NaN for empty groups."""
 
 
-@kernel
+@allocating
 def gather(values: FloatArray, codes: IntArray, groups: int) -> tuple[FloatArray, IntArray]:
     """Bring values together by group, ascending within each.
 
@@ -67,7 +67,7 @@ def gather(values: FloatArray, codes: IntArray, groups: int) -> tuple[FloatArray
     return ordered, start
 
 
-@kernel
+@allocating
 def summarise(values: FloatArray, codes: IntArray, groups: int) -> GroupSummaries:
     """Return count, mean, SD and median of each group; parameters as in `gather`."""
     ordered, start = gather(values, codes, groups)
@@ -94,7 +94,7 @@ def summarise(values: FloatArray, codes: IntArray, groups: int) -> GroupSummarie
     return GroupSummaries(count, mean, sd, median)
 
 
-@kernel
+@allocating
 def places(reference: FloatArray, draws: FloatArray, order: IntArray) -> IntArray:
     """Count, draw by draw, the reference values below each value twice and the equal ones once.
 

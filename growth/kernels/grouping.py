@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.compiler import kernel
+from growth.kernels.compiler import allocating
 
 
-@kernel
+@allocating
 def group_equal(
     key: FloatArray,
     design: FloatArray,
@@ -67,7 +67,7 @@ def group_equal(
     return groups
 
 
-@kernel
+@allocating
 def group_coded(
     codes: NDArray[np.uint16], response: FloatArray, most: int, group_out: IntArray, first_out: IntArray
 ) -> int:

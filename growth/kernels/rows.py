@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.compiler import inlined, kernel, search
+from growth.kernels.compiler import allocating, inlined, kernel, search
 
 __all__ = [
     "Rows",
@@ -40,33 +40,37 @@ class Rows(NamedTuple):
 @inlined
 def read_row(rows: Rows, i: int, row_out: FloatArray) -> None:
     """Write row i."""
+    design, codes, tables = rows.design, rows.codes, rows.tables
+    first, last = rows.first, rows.last
     p = row_out.shape[0]
-    if rows.codes.shape[0] == 0:
+    if codes.shape[0] == 0:
         for a in range(p):
-            row_out[a] = rows.design[i, a]
+            row_out[a] = design[i, a]
     else:
         for a in range(p):
             row_out[a] = 0.0
-        for b in range(rows.codes.shape[0]):
-            c = rows.codes[b, i]
-            for a in range(rows.first[b], rows.last[b]):
-                row_out[a] += rows.tables[b, c, a]
+        for b in range(codes.shape[0]):
+            c = codes[b, i]
+            for a in range(first[b], last[b]):
+                row_out[a] += tables[b, c, a]
 
 
 @inlined
 def add_row(rows: Rows, i: int, factor: float, sum_out: FloatArray) -> None:
     """Add a multiple of row i to the first entries of a sum."""
-    if rows.codes.shape[0] == 0:
-        for a in range(rows.design.shape[1]):
-            sum_out[a] += factor * rows.design[i, a]
+    design, codes, tables = rows.design, rows.codes, rows.tables
+    first, last = rows.first, rows.last
+    if codes.shape[0] == 0:
+        for a in range(design.shape[1]):
+            sum_out[a] += factor * design[i, a]
     else:
-        for b in range(rows.codes.shape[0]):
-            c = rows.codes[b, i]
-            for a in range(rows.first[b], rows.last[b]):
-                sum_out[a] += factor * rows.tables[b, c, a]
+        for b in range(codes.shape[0]):
+            c = codes[b, i]
+            for a in range(first[b], last[b]):
+                sum_out[a] += factor * tables[b, c, a]
 
 
-@kernel
+@allocating
 def code_blocks(
     design: FloatArray,
     columns: IntArray,
@@ -149,7 +153,7 @@ def coded_sums(rows: Rows, values: FloatArray, line_out: FloatArray) -> None:
             line_out[b, rows.codes[b, i]] += values[i]
 
 
-@kernel
+@allocating
 def coded_product(rows: Rows, coef: FloatArray, start: FloatArray, product_out: FloatArray) -> None:
     """Write start_i - x_i'coef for every row."""
     blocks, lines = rows.tables.shape[:2]
@@ -165,7 +169,7 @@ def coded_product(rows: Rows, coef: FloatArray, start: FloatArray, product_out: 
         product_out[i] = start[i] - s
 
 
-@kernel
+@allocating
 def coded_gram(rows: Rows, weight: FloatArray, mass: FloatArray, gram_out: FloatArray) -> None:
     """Write X'WX; `mass` holds the weight of every line (`coded_sums` of the weights)."""
     blocks, lines, p = rows.tables.shape
@@ -210,7 +214,7 @@ def _length(rows: Rows, turned: FloatArray, i: int, row: FloatArray) -> float:
     return float(np.sqrt(s))
 
 
-@kernel
+@allocating
 def coded_leverages(
     rows: Rows, turned: FloatArray, fence: float, always: float, leverage_out: NDArray[np.float32]
 ) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.compiler import inlined, kernel
+from growth.kernels.compiler import allocating, inlined, inner
 from growth.kernels.rows import Rows
 
 EXACT = 2.0**45
@@ -33,7 +33,7 @@ def _add_four(s: int, used: IntArray, value: FloatArray, turned: FloatArray, q: 
         q[k] += v0 * turned[a0, k] + v1 * turned[a1, k] + v2 * turned[a2, k] + v3 * turned[a3, k]
 
 
-@kernel
+@inner
 def _add_many(
     start: int,
     stop: int,
@@ -112,7 +112,7 @@ def _curves(
         start = ends[g] + 4 * (g + 1)
 
 
-@kernel
+@inlined
 def _table_curves(rows: Rows, columns: IntArray, ends: IntArray, turned: FloatArray) -> FloatArray:
     """Curve values of every table line, shape (tables, lines, m)."""
     tables, lines, p = rows.tables.shape
@@ -149,7 +149,7 @@ def _look_up(tables: FloatArray, codes: NDArray[np.uint16], i: int, lead: int, q
                 q_out[k] += tables[b, c1, k]
 
 
-@kernel
+@inner
 def _insertion_sort(q: FloatArray) -> None:
     """Sort in place; fast because crossings are few and near."""
     for k in range(1, q.shape[0]):
@@ -168,7 +168,7 @@ def _shown(v: float, scale: float, low: float, high: float) -> float:
     return np.rint(clipped * scale) / scale if scale > 0.0 else clipped
 
 
-@kernel
+@allocating
 def curve_values(
     design: FloatArray,
     columns: IntArray,
@@ -199,7 +199,7 @@ def curve_values(
     return unknown
 
 
-@kernel
+@allocating
 def add_curve_values(
     design: FloatArray,
     columns: IntArray,
@@ -230,7 +230,7 @@ def add_curve_values(
     return unknown
 
 
-@kernel
+@inner
 def _stays(q: FloatArray, k: int) -> bool:
     """Tell whether sorting leaves the value at place k."""
     v, less, upto = q[k], 0, 0
@@ -240,7 +240,7 @@ def _stays(q: FloatArray, k: int) -> bool:
     return bool(less <= k < upto)
 
 
-@kernel
+@allocating
 def place(
     rows: Rows,
     lead: int,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.compiler import kernel
+from growth.kernels.compiler import allocating
 
 __all__ = ["ClusterSums", "WeightedSummaries", "cluster_products", "cluster_sums", "weighted_summaries"]
 
@@ -52,7 +52,7 @@ class ClusterSums(NamedTuple):
     """:math:`\\sum w_i (S_i - w_i)^2`."""
 
 
-@kernel
+@allocating
 def weighted_summaries(
     values: FloatArray, weights: FloatArray, start: IntArray, trim: float
 ) -> WeightedSummaries:
@@ -111,7 +111,7 @@ def weighted_summaries(
     return WeightedSummaries(mean, median, trimmed, lower, upper)
 
 
-@kernel
+@allocating
 def cluster_sums(weights: FloatArray, student: IntArray, start: IntArray) -> ClusterSums:
     """Return the sums of weights of each group.
 
@@ -150,7 +150,7 @@ def cluster_sums(weights: FloatArray, student: IntArray, start: IntArray) -> Clu
     return ClusterSums(students, most, sums[0], sums[1], sums[2], sums[3], sums[4])
 
 
-@kernel
+@allocating
 def cluster_products(
     deviations: FloatArray, weights: FloatArray, student: IntArray, start: IntArray
 ) -> tuple[FloatArray, FloatArray]:

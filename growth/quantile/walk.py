@@ -182,6 +182,7 @@ def _workspace(data: kernel.Problem) -> kernel.Work:
     """Return scratch for up to all rows; pages that are never touched take no memory."""
     p = data.total.size
     rows = data.offset32.size
+    flag = np.zeros(kernel.TILE, np.uint8)
     capacity = data.response.size
 
     def zeros(*shape: int) -> FloatArray:
@@ -215,5 +216,9 @@ def _workspace(data: kernel.Problem) -> kernel.Work:
         curve=zeros(p),
         factor=zeros(p, p),
         fresh=zeros(p, p),
-        vec=zeros(9, p),
+        vec=zeros(14, p),
+        beta=np.zeros(p, np.float32),
+        tile=np.zeros(kernel.TILE, np.float32),
+        flag=flag,
+        flag_words=flag.view(np.int64),
     )

@@ -14,17 +14,24 @@ from growth.kernels.rows import read_row
 @inner
 def gather(problem: Problem, work: Work, start: int, stop: int) -> None:
     """Copy rows of the design, with what belongs to them, into the band."""
-    p = work.band.shape[0]
+    rows, lines, band = work.rows, work.lines, work.band
+    y, exact, w, h = work.y, work.exact, work.w, work.h
+    searched, response, weight, leverage = (
+        problem.searched,
+        problem.response,
+        problem.weight,
+        problem.leverage32,
+    )
     for t in range(start, stop):
-        i = work.rows[t]
-        work.y[t] = problem.searched[i]
-        work.exact[t] = problem.response[i]
-        work.w[t] = problem.weight[i]
-        work.h[t] = min(problem.leverage32[i], 1.5 * FENCE)
-        read_row(problem.rows, i, work.lines[t])
-    for a in range(p):
+        i = rows[t]
+        y[t] = searched[i]
+        exact[t] = response[i]
+        w[t] = weight[i]
+        h[t] = min(leverage[i], 1.5 * FENCE)
+        read_row(problem.rows, i, lines[t])
+    for a in range(band.shape[0]):
         for t in range(start, stop):
-            work.band[a, t] = work.lines[t, a]
+            band[a, t] = lines[t, a]
 
 
 @search
@@ -100,11 +107,12 @@ def newton(
     """Update the curvature from the band (`keep`: share of the old one) and take chord-Newton steps."""
     p = coef.shape[0]
     width = state.width[0]
-    residuals(work.band, work.y, coef, TOP, m, work.r)
+    r, h, w, z, step = work.r, work.h, work.w, work.z, work.step
+    residuals(work.band, work.y, coef, TOP, m, r)
     for t in range(m):
-        inside = abs(work.r[t]) < width * work.h[t]
-        work.step[t] = 0.5 * work.w[t] / (width * work.h[t]) if inside else 0.0
-    _band_gram(work.band, work.step, m, work.z, work.fresh)
+        inside = abs(r[t]) < width * h[t]
+        step[t] = 0.5 * w[t] / (width * h[t]) if inside else 0.0
+    _band_gram(work.band, step, m, z, work.fresh)
     # A small multiple of X'WX keeps directions that the band does not see from being taken for flat.
     trace = 0.0
     trace_gram = 0.0
@@ -123,7 +131,7 @@ def newton(
     previous = np.inf
     for _ in range(4):
         _smooth_weights(work, tau, smooth, m)
-        weighted_sum(work.band, work.step, m, gradient)
+        weighted_sum(work.band, step, m, gradient)
         for a in range(p):
             gradient[a] += outside[a]
         cholesky_solve(work.factor, gradient, delta)
@@ -133,8 +141,8 @@ def newton(
         previous = decrement
         for a in range(p):
             coef[a] += delta[a]
-        products(work.band, delta, TOP, m, work.z)
+        products(work.band, delta, TOP, m, z)
         for t in range(m):
-            work.r[t] -= work.z[t]
+            r[t] -= z[t]
         smooth *= 0.5
     return True

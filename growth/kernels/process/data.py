@@ -116,4 +116,8 @@ class Work(NamedTuple):
     curve: FloatArray  # (p,) directions_j' curvature directions_j
     factor: FloatArray  # (p, p)
     fresh: FloatArray  # (p, p)
-    vec: FloatArray  # (9, p)
+    vec: FloatArray  # (14, p)
+    beta: NDArray[np.float32]  # (p,)
+    tile: NDArray[np.float32]  # (TILE,)
+    flag: NDArray[np.uint8]  # (TILE,)
+    flag_words: IntArray  # (TILE / 8,) the same memory

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
+from growth.kernels.borrowed import borrowed
 from growth.kernels.compiler import inlined, inner, kernel
 from growth.kernels.design import SINGLE
 from growth.kernels.process.algebra import cholesky, cholesky_solve, metric_norm
@@ -37,10 +38,11 @@ def _outside_term(
     """Sum of dual value times row over all rows outside the band."""
     p = outside_out.shape[0]
     all_band, below_band = work.vec[0], work.vec[1]
+    rows, w, step, side = work.rows, work.w, work.step, state.side32
     for t in range(m):
-        work.step[t] = work.w[t] if state.side32[work.rows[t]] < 0 else 0.0
-    weighted_sum(work.band, work.w, m, all_band)
-    weighted_sum(work.band, work.step, m, below_band)
+        step[t] = w[t] if side[rows[t]] < 0 else 0.0
+    weighted_sum(work.band, w, m, all_band)
+    weighted_sum(work.band, step, m, below_band)
     for a in range(p):
         outside_out[a] = tau * (problem.total[a] - all_band[a]) - (state.below[a] - below_band[a])
 
@@ -49,41 +51,41 @@ def _outside_term(
 def _commit(problem: Problem, state: State, work: Work, m: int) -> None:
     """Carry the exact sides of the band's rows into the state; basic rows count as above."""
     p = state.coef.shape[0]
+    rows, sign, lines, residual = work.rows, work.sign, work.lines, work.residual32
+    side, below = state.side32, state.below
     for t in range(m):
-        i = work.rows[t]
-        negative = work.sign[t] < 0.0
-        if negative != (state.side32[i] < 0):
+        i = rows[t]
+        negative = sign[t] < 0.0
+        if negative != (side[i] < 0):
             f = work.w[t] if negative else -work.w[t]
             for a in range(p):
-                state.below[a] += f * work.lines[t, a]
-            state.side32[i] = -state.side32[i]
-        if work.residual32[i] * state.side32[i] <= 0.0:
+                below[a] += f * lines[t, a]
+            side[i] = -side[i]
+        if residual[i] * side[i] <= 0.0:
             look_again(state, i)
 
 
 @inlined
 def _swap(work: Work, i: int, j: int) -> None:
     """Exchange two rows of the band."""
-    work.rows[i], work.rows[j] = work.rows[j], work.rows[i]
-    work.y[i], work.y[j] = work.y[j], work.y[i]
-    work.exact[i], work.exact[j] = work.exact[j], work.exact[i]
-    work.w[i], work.w[j] = work.w[j], work.w[i]
-    work.h[i], work.h[j] = work.h[j], work.h[i]
-    work.r[i], work.r[j] = work.r[j], work.r[i]
-    work.sign[i], work.sign[j] = work.sign[j], work.sign[i]
-    for a in range(work.band.shape[0]):
-        work.lines[i, a], work.lines[j, a] = work.lines[j, a], work.lines[i, a]
-        work.band[a, i], work.band[a, j] = work.band[a, j], work.band[a, i]
+    rows, lines, band = work.rows, work.lines, work.band
+    rows[i], rows[j] = rows[j], rows[i]
+    for part in (work.y, work.exact, work.w, work.h, work.r, work.sign):
+        part[i], part[j] = part[j], part[i]
+    for a in range(band.shape[0]):
+        lines[i, a], lines[j, a] = lines[j, a], lines[i, a]
+        band[a, i], band[a, j] = band[a, j], band[a, i]
 
 
 @inner
 def _core_first(work: Work, m: int, width: float) -> int:
     """Move the band's rows with |r| < width h to the front; return how many they are."""
+    r, h = work.r, work.h
     i, j = 0, m - 1
     while i <= j:
-        if abs(work.r[i]) < width * work.h[i]:
+        if abs(r[i]) < width * h[i]:
             i += 1
-        elif abs(work.r[j]) >= width * work.h[j]:
+        elif abs(r[j]) >= width * h[j]:
             j -= 1
         else:
             _swap(work, i, j)
@@ -101,12 +103,13 @@ def _wake(work: Work, t: int, core: int, frozen: float, tau: float, outside: Flo
 @inner
 def _previous_basis(state: State, work: Work, m: int) -> bool:
     """Start from the last tau's basis: where many rows tie, Newton steps cannot tell them apart."""
-    p = work.basis.shape[0]
+    rows, basis, before = work.rows, work.basis, state.basis
+    p = basis.shape[0]
     found = 0
     for t in range(m):
         for j in range(p):
-            if work.rows[t] == state.basis[j]:
-                work.basis[j] = t
+            if rows[t] == before[j]:
+                basis[j] = t
                 found += 1
     return found == p and refactor(work)
 
@@ -140,16 +143,17 @@ def _solve_band(
             core = m
             if not crash(work, m, state.width[0]):
                 return STALLED, m
+    r, sign, w, basis = work.r, work.sign, work.w, work.basis
     for t in range(core, m):
-        work.sign[t] = -1.0 if work.r[t] < 0.0 else 1.0
-        add_line(work, t, work.w[t] * (tau if work.r[t] >= 0.0 else tau - 1.0), outside)
+        sign[t] = -1.0 if r[t] < 0.0 else 1.0
+        add_line(work, t, w[t] * (tau if r[t] >= 0.0 else tau - 1.0), outside)
     vertex_coef(work, work.y, coef)
-    residuals(work.band, work.y, coef, TOP, core, work.r)
+    residuals(work.band, work.y, coef, TOP, core, r)
     for t in range(core):
-        work.sign[t] = 1.0 if work.r[t] >= 0.0 else -1.0
+        sign[t] = 1.0 if r[t] >= 0.0 else -1.0
     for j in range(p):
-        work.sign[work.basis[j]] = 0.0
-        work.r[work.basis[j]] = 0.0
+        sign[basis[j]] = 0.0
+        r[basis[j]] = 0.0
     exact = problem.dither == 0.0
     for _ in range(60):
         budget = 300 + 40 * p + core // 20
@@ -160,10 +164,10 @@ def _solve_band(
         asleep = core
         # Dithered, rows on the hyperplane itself have got sides already; else they are set apart in the core.
         margin = problem.near if problem.dither == 0.0 or not exact else -problem.tie
-        residuals(work.band, work.exact if exact else work.y, coef, core, m, work.r)
+        residuals(work.band, work.exact if exact else work.y, coef, core, m, r)
         for t in range(core, m):
-            if status != OK or work.r[t] * work.sign[t] <= margin:
-                _wake(work, t, core, work.sign[t], tau, outside)
+            if status != OK or r[t] * sign[t] <= margin:
+                _wake(work, t, core, sign[t], tau, outside)
                 core += 1
         if core > asleep:
             continue
@@ -189,7 +193,7 @@ def _solve_band(
         if m + added > work.rows.shape[0]:
             return UNPROVEN, m
         gather(problem, work, m, m + added)
-        residuals(work.band, work.exact if exact else work.y, coef, m, m + added, work.r)
+        residuals(work.band, work.exact if exact else work.y, coef, m, m + added, r)
         for t in range(m, m + added):
             _wake(work, t, core, np.float64(state.side32[work.rows[t]]), tau, outside)
             core += 1
@@ -214,10 +218,11 @@ def _solve_tau(
     """
     n, p = problem.response.shape[0], problem.total.shape[0]
     crowded = 0
-    coef, outside, delta = work.vec[7], np.empty(p), np.empty(p)
-    predicted = state.coef.copy()
+    coef, outside, delta, predicted = work.vec[7], work.vec[9], work.vec[10], work.vec[11]
+    for a in range(p):
+        predicted[a] = state.coef[a]
     width_before = state.width[0]
-    beta = np.empty(p, np.float32)
+    beta = work.beta
     for attempt in range(14):
         everything = target >= n
         size = problem.offset_max
@@ -230,8 +235,9 @@ def _solve_tau(
         width = np.float32(np.inf) if everything else np.float32(state.width[0])
         if everything:
             m = n
+            rows = work.rows
             for i in range(n):
-                work.rows[i] = i
+                rows[i] = i
         else:
             count = screen(problem, state, work, beta, delta, width, slack)
             m = split(problem, state, work, count, width, slack)
@@ -293,12 +299,13 @@ def _solve_tau(
 @inner
 def _score_quantile(work: Work, coef: FloatArray, m: int, share: float) -> float:
     """Return the `share` quantile of |residual| / leverage among the first m band rows."""
-    residuals(work.band, work.y, coef, TOP, m, work.r)
+    r, h, step, slope, pick = work.r, work.h, work.step, work.slope, work.pick
+    residuals(work.band, work.y, coef, TOP, m, r)
     for t in range(m):
-        work.step[t] = abs(work.r[t]) / work.h[t]
-        work.slope[t] = 1.0
-        work.pick[t] = t
-    return float(work.step[select(work.step, work.slope, work.pick, m, max(1.0, share * m))])
+        step[t] = abs(r[t]) / h[t]
+        slope[t] = 1.0
+        pick[t] = t
+    return float(step[select(step, slope, pick, m, max(1.0, share * m))])
 
 
 @kernel
@@ -307,8 +314,11 @@ def cold_start(problem: Problem, state: State, work: Work, tau: float, rows: int
 
     Sets the width so that about `share` of all rows fall into the first band.
     """
+    problem, state, work = borrowed(problem), borrowed(state), borrowed(work)
     n, p = problem.response.shape[0], problem.total.shape[0]
-    coef, outside = state.coef, np.zeros(p)
+    coef, outside = state.coef, work.vec[9]
+    for a in range(p):
+        outside[a] = 0.0
     stride = max(1, n // rows)
     m = min(rows, (n + stride - 1) // stride)
     for t in range(m):
@@ -351,10 +361,10 @@ def solve_path(
     Rows other than basic ones with a residual up to ``problem.near`` are reported with their side in
     ``ties_out`` as (position of tau, row, side): their dual value cannot be read off the residual.
     """
+    problem, state, work = borrowed(problem), borrowed(state), borrowed(work)
     p = state.coef.shape[0]
     previous = tau_from
-    step = np.empty(p)
-    move = np.empty(p)
+    step, move = work.vec[12], work.vec[13]
     n_ties_out[0] = 0
     for s in range(order.shape[0]):
         k = order[s]
@@ -375,12 +385,13 @@ def solve_path(
             basis_out[k, j] = work.rows[work.basis[j]]
             state.basis[j] = basis_out[k, j]
         before = n_ties_out[0]
+        sign, r, rows, near = work.sign, work.r, work.rows, problem.near
         for t in range(m):
-            if work.sign[t] != 0.0 and abs(work.r[t]) <= problem.near:
+            if sign[t] != 0.0 and abs(r[t]) <= near:
                 if n_ties_out[0] < ties_out.shape[0]:
                     ties_out[n_ties_out[0], 0] = k
-                    ties_out[n_ties_out[0], 1] = work.rows[t]
-                    ties_out[n_ties_out[0], 2] = 1 if work.sign[t] > 0.0 else -1
+                    ties_out[n_ties_out[0], 1] = rows[t]
+                    ties_out[n_ties_out[0], 2] = 1 if sign[t] > 0.0 else -1
                 n_ties_out[0] += 1
         if problem.dither == 0.0:
             state.ties[0] = n_ties_out[0] - before

@@ -30,9 +30,9 @@ def _look_at(
     start = k * TILE
     p = beta.shape[0]
     even = p - p % 4
-    codes, tiles, sums = problem.rows.codes, problem.tiles, work.sums
+    codes, tiles, sums, offset = problem.rows.codes, problem.tiles, work.sums, problem.offset32
     for i in range(TILE):
-        residual_out[i] = problem.offset32[start + i]
+        residual_out[i] = offset[start + i]
     if codes.shape[0] > 0:
         for b in range(codes.shape[0]):
             for i in range(TILE):
@@ -65,15 +65,16 @@ def _remember(problem: Problem, state: State, work: Work) -> int:
     state.n_seen[0] += 1
     level = dot(problem.level, state.coef)
     state.seen_level[now] = level
+    metric, unit, coef, seen = problem.metric, problem.unit, state.coef, state.seen
     for j in range(p):
         s = 0.0
         for i in range(j, p):
-            s += problem.metric[i, j] * (state.coef[i] - level * problem.unit[i])
-        state.seen[now, j] = s
+            s += metric[i, j] * (coef[i] - level * unit[i])
+        seen[now, j] = s
     for k in range(now + 1):
         s = 0.0
         for j in range(p):
-            s += (state.seen[now, j] - state.seen[k, j]) ** 2
+            s += (seen[now, j] - seen[k, j]) ** 2
         work.moved_by[k] = np.float32(level - state.seen_level[k])
         work.moved_apart[k] = ROUNDING * np.float32(np.sqrt(s))
     return int(now)
@@ -96,35 +97,43 @@ def screen(
         for c in range(rows.tables.shape[1]):
             work.sums[b, c] = np.float32(dot(rows.tables[b, c, low:high], shift[low:high]))
     now = _remember(problem, state, work)
-    residual = np.empty(TILE, np.float32)
-    flag = np.empty(TILE, np.uint8)
-    words = flag.view(np.int64)
+    residual, flag, words, listed, residual32 = (
+        work.tile,
+        work.flag,
+        work.flag_words,
+        work.listed,
+        work.residual32,
+    )
+    tile_seen, tile_lever, tile_low, tile_high = (
+        state.tile_seen,
+        problem.tile_lever,
+        state.tile_low,
+        state.tile_high,
+    )
+    moved_by, moved_apart = work.moved_by, work.moved_apart
     count = 0
-    for k in range(problem.tile_lever.shape[0]):
-        seen = state.tile_seen[k]
-        h = problem.tile_lever[k]
-        low, high = state.tile_low[k], state.tile_high[k]
-        room = ROUNDING * (h * (width + work.moved_apart[seen]) + slack)
-        if (low > 0.0 and low - work.moved_by[seen] > room) or (
-            high < 0.0 and high - work.moved_by[seen] < -room
-        ):
+    for k in range(tile_lever.shape[0]):
+        seen = tile_seen[k]
+        low, high = tile_low[k], tile_high[k]
+        room = ROUNDING * (tile_lever[k] * (width + moved_apart[seen]) + slack)
+        if (low > 0.0 and low - moved_by[seen] > room) or (high < 0.0 and high - moved_by[seen] < -room):
             continue
         start = k * TILE
         _look_at(problem, work, beta, k, residual)
         low, high = np.float32(np.inf), np.float32(-np.inf)
         for i in range(TILE):
             r = residual[i]
-            work.residual32[start + i] = r
+            residual32[start + i] = r
             flag[i] = r * side[start + i] < width * lever[start + i] + slack
             low = min(low, r)
             high = max(high, r)
-        state.tile_low[k] = low - slack
-        state.tile_high[k] = high + slack
-        state.tile_seen[k] = now
+        tile_low[k] = low - slack
+        tile_high[k] = high + slack
+        tile_seen[k] = now
         for j in range(TILE // 8):
             if words[j] != 0:
                 for i in range(8 * j, 8 * j + 8):
-                    work.listed[count] = start + i
+                    listed[count] = start + i
                     count += flag[i] != 0  # not the byte itself: uncompiled it would overflow
     return count
 
@@ -142,13 +151,14 @@ def split(
 ) -> int:
     """Move listed rows that changed sides outside the band; list the band's rows and count them."""
     residual, lever, side = work.residual32, problem.leverage32, state.side32
-    capacity = work.rows.shape[0]
+    rows, listed = work.rows, work.listed
+    capacity = rows.shape[0]
     m = 0
     for t in range(count):
-        i = work.listed[t]
+        i = listed[t]
         if abs(residual[i]) < width * lever[i] + slack:
             if m < capacity:
-                work.rows[m] = i
+                rows[m] = i
             m += 1
             if residual[i] * side[i] <= 0.0:
                 look_again(state, i)
@@ -186,24 +196,29 @@ def offenders(
     now = state.n_seen[0] - 1
     y = problem.response if exact else problem.searched
     further = np.float32(problem.dither if exact else 0.0)
-    residual = np.empty(TILE, np.float32)
-    flag = np.empty(TILE, np.uint8)
-    words = flag.view(np.int64)
+    residual, flag, words, residual32 = work.tile, work.flag, work.flag_words, work.residual32
+    tile_seen, tile_lever, tile_low, tile_high = (
+        state.tile_seen,
+        problem.tile_lever,
+        state.tile_low,
+        state.tile_high,
+    )
+    moved_by, moved_apart = work.moved_by, work.moved_apart
     checked = 0
     added = 0
-    for k in range(problem.tile_lever.shape[0]):
-        seen = state.tile_seen[k]
-        low, high = state.tile_low[k] - work.moved_by[seen], state.tile_high[k] - work.moved_by[seen]
-        room = ROUNDING * (problem.tile_lever[k] * (reach + work.moved_apart[seen]) + slack) + further
+    for k in range(tile_lever.shape[0]):
+        seen = tile_seen[k]
+        low, high = tile_low[k] - moved_by[seen], tile_high[k] - moved_by[seen]
+        room = ROUNDING * (tile_lever[k] * (reach + moved_apart[seen]) + slack) + further
         if low > room or high < -room:
             continue
         start = k * TILE
         if seen != now:
             _look_at(problem, work, beta, k, residual)
             for i in range(TILE):
-                work.residual32[start + i] = residual[i]
+                residual32[start + i] = residual[i]
         for i in range(TILE):
-            distance = work.residual32[start + i] * side[start + i]
+            distance = residual32[start + i] * side[start + i]
             h = lever[start + i]
             flag[i] = (distance < reach * h + slack + further) & (distance >= width * h + slack)
         for j in range(TILE // 8):

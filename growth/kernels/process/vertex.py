@@ -47,35 +47,36 @@ def _sort_pairs(key: FloatArray, value: IntArray, n: int) -> None:
 @inner
 def _no_basis(work: Work) -> None:
     """Start elimination: no basic rows, unit directions."""
-    p = work.basis.shape[0]
+    basis, directions = work.basis, work.directions
+    p = basis.shape[0]
     for a in range(p):
-        work.basis[a] = -1
+        basis[a] = -1
         for b in range(p):
-            work.directions[a, b] = 1.0 if a == b else 0.0
+            directions[a, b] = 1.0 if a == b else 0.0
 
 
 @inlined
 def _add_to_basis(work: Work, t: int, tolerance: float) -> bool:
     """Let row t take the free slot where it weighs most, if it weighs more than `tolerance`."""
-    p = work.basis.shape[0]
-    alpha = work.vec[0]
+    basis, directions, alpha, line = work.basis, work.directions, work.vec[0], work.lines[t]
     largest = 0.0
     slot = -1
-    for j in range(p):
-        alpha[j] = dot(work.directions[j], work.lines[t])
-        if work.basis[j] < 0 and abs(alpha[j]) > largest:
+    for j in range(basis.shape[0]):
+        alpha[j] = dot(directions[j], line)
+        if basis[j] < 0 and abs(alpha[j]) > largest:
             largest = abs(alpha[j])
             slot = j
     if slot < 0 or not largest > tolerance:
         return False
-    _enter(work.directions, alpha, slot)
-    work.basis[slot] = t
+    _enter(directions, alpha, slot)
+    basis[slot] = t
     return True
 
 
 @inner
 def crash(work: Work, m: int, width: float) -> bool:
     """Choose a basis among the rows nearest to zero; Gauss-Jordan elimination fills ``directions``."""
+    r, h, pick, slope = work.r, work.h, work.pick, work.slope
     p = work.basis.shape[0]
     _no_basis(work)
     found = 0
@@ -85,14 +86,14 @@ def crash(work: Work, m: int, width: float) -> bool:
     while found < p:
         n = 0
         for t in range(m):
-            score = abs(work.r[t]) / work.h[t]
+            score = abs(r[t]) / h[t]
             if low < score <= high:
-                work.pick[n] = t
-                work.slope[n] = score
+                pick[n] = t
+                slope[n] = score
                 n += 1
-        _sort_pairs(work.slope, work.pick, n)
+        _sort_pairs(slope, pick, n)
         for s in range(n):
-            found += _add_to_basis(work, work.pick[s], tolerance)
+            found += _add_to_basis(work, pick[s], tolerance)
             if found == p:
                 return True
         if high < np.inf:
@@ -122,29 +123,30 @@ def refactor(work: Work) -> bool:
 @inner
 def vertex_coef(work: Work, y: FloatArray, coef: FloatArray) -> None:
     """Coefficients through the basic rows, refined twice."""
+    basis, lines, directions, gap = work.basis, work.lines, work.directions, work.vec[2]
     p = coef.shape[0]
     for a in range(p):
         coef[a] = 0.0
     for _ in range(3):
-        gap = work.vec[2]
         for j in range(p):
-            t = work.basis[j]
+            t = basis[j]
             s = y[t]
             for a in range(p):
-                s -= work.lines[t, a] * coef[a]
+                s -= lines[t, a] * coef[a]
             gap[j] = s
         for j in range(p):
             for a in range(p):
-                coef[a] += gap[j] * work.directions[j, a]
+                coef[a] += gap[j] * directions[j, a]
 
 
 @inner
 def _gradient(work: Work, tau: float, outside: FloatArray, m: int, gradient_out: FloatArray) -> None:
     """Sum of dual value times row over the outside and the non-basic rows of the band."""
+    sign, w, step = work.sign, work.w, work.step
     for t in range(m):
-        s = work.sign[t]
-        work.step[t] = 0.0 if s == 0.0 else (work.w[t] * tau if s > 0.0 else work.w[t] * (tau - 1.0))
-    weighted_sum(work.band, work.step, m, gradient_out)
+        s = sign[t]
+        step[t] = 0.0 if s == 0.0 else (w[t] * tau if s > 0.0 else w[t] * (tau - 1.0))
+    weighted_sum(work.band, step, m, gradient_out)
     for a in range(gradient_out.shape[0]):
         gradient_out[a] += outside[a]
 
@@ -217,12 +219,12 @@ def _within_reach(
 @inner
 def _curves_along(state: State, work: Work) -> None:
     """Recompute the curvature of the smoothed loss along every direction."""
-    p = work.basis.shape[0]
-    v = work.vec[6]
+    curvature, directions, curve, v = state.curvature, work.directions, work.curve, work.vec[6]
+    p = curve.shape[0]
     for j in range(p):
         for a in range(p):
-            v[a] = dot(state.curvature[a], work.directions[j])
-        work.curve[j] = dot(v, work.directions[j])
+            v[a] = dot(curvature[a], directions[j])
+        curve[j] = dot(v, directions[j])
 
 
 @inlined
@@ -234,21 +236,23 @@ def _price(
     Among values outside their box the one with the largest predicted decrease. A value on the edge of its box
     means that a whole edge of solutions is optimal; with `ties` such a row leaves if smaller taus want it to.
     """
-    p = work.basis.shape[0]
+    basis, directions, weight, curve = work.basis, work.directions, work.w, work.curve
+    total_abs = problem.total_abs
+    p = basis.shape[0]
     leaving, best, excess, upward = -1, 0.0, 0.0, True
     for j in range(p):
-        direction = work.directions[j]
+        direction = directions[j]
         d = -dot(direction, gradient)
-        w = work.w[work.basis[j]]
+        w = weight[basis[j]]
         over, under = d - tau * w, (tau - 1.0) * w - d
         e = max(over, under)
         if e > -1e-7 * w:
             rounding = 0.0
             for a in range(p):
-                rounding += abs(direction[a]) * problem.total_abs[a]
+                rounding += abs(direction[a]) * total_abs[a]
             tolerance = 1e-12 * w + 2e-15 * rounding
             if e > tolerance:
-                score = e * e / max(work.curve[j], 1e-300)
+                score = e * e / max(curve[j], 1e-300)
                 if score > best:
                     leaving, best, excess, upward = j, score, e, over > under
             elif ties and best == 0.0 and e > -tolerance:
@@ -266,16 +270,17 @@ def _settle(
     """Recompute from the basis all that pivots update."""
     if not refactor(work):
         return False
-    vertex_coef(work, work.exact, coef)
-    residuals(work.band, work.exact, coef, TOP, m, work.r)
+    r, sign, y, exact, tie, apart = work.r, work.sign, work.y, work.exact, problem.tie, problem.apart
+    vertex_coef(work, exact, coef)
+    residuals(work.band, exact, coef, TOP, m, r)
     for j in range(coef.shape[0]):
-        work.r[work.basis[j]] = 0.0
+        r[work.basis[j]] = 0.0
     for t in range(m):
-        if work.sign[t] * work.r[t] < -problem.tie:
-            work.sign[t] = -work.sign[t]
-        elif abs(work.r[t]) <= problem.tie:
+        if sign[t] * r[t] < -tie:
+            sign[t] = -sign[t]
+        elif abs(r[t]) <= tie:
             # Steps of length zero could go round in circles: set ties apart, each on its own side.
-            work.r[t] = work.sign[t] * problem.apart * abs(work.y[t] - work.exact[t])
+            r[t] = sign[t] * apart * abs(y[t] - exact[t])
     _gradient(work, tau, outside, m, work.vec[3])
     _curves_along(state, work)
     return True
@@ -284,27 +289,30 @@ def _settle(
 @inlined
 def _entering(work: Work, excess: float, curve: float, m: int) -> tuple[int, float, int]:
     """Long-step ratio test along ``work.z``: (row or -1, step length, number of rows passed on the way)."""
+    sign, r, z, w = work.sign, work.r, work.z, work.w
+    pick, step, slope = work.pick, work.step, work.slope
     guess = 4.0 * excess / max(curve, 1e-300)
     for attempt in range(2):
-        n = _within_reach(work.sign, work.r, work.z, m, guess if attempt == 0 else np.inf, work.pick)
+        n = _within_reach(sign, r, z, m, guess if attempt == 0 else np.inf, pick)
         available = 0.0
         for s in range(n):
-            t = work.pick[s]
-            q = work.sign[t] * work.z[t]
-            work.step[s] = max(work.sign[t] * work.r[t], 0.0) / q
-            work.slope[s] = work.w[t] * q
-            available += work.slope[s]
+            t = pick[s]
+            q = sign[t] * z[t]
+            step[s] = max(sign[t] * r[t], 0.0) / q
+            slope[s] = w[t] * q
+            available += slope[s]
         if n > 0 and available >= excess:
-            passed = select(work.step, work.slope, work.pick, n, excess)
-            return work.pick[passed], work.step[passed], passed
+            passed = select(step, slope, pick, n, excess)
+            return pick[passed], step[passed], passed
     return -1, 0.0, 0
 
 
 @inlined
 def add_line(work: Work, t: int, f: float, sum_out: FloatArray) -> None:
     """Add f times row t to a sum."""
+    line = work.lines[t]
     for a in range(sum_out.shape[0]):
-        sum_out[a] += f * work.lines[t, a]
+        sum_out[a] += f * line[a]
 
 
 @inlined
@@ -319,30 +327,30 @@ def _exchange(
     gradient: FloatArray,
 ) -> None:
     """Flip the rows passed, swap the basic row, and update gradient, directions and curvatures."""
-    p = work.basis.shape[0]
-    alpha, x, v = work.vec[4], work.vec[5], work.vec[6]
+    alpha, v, x = work.vec[4], work.vec[6], work.lines[entering]
+    basis, directions, curvature, curve = work.basis, work.directions, state.curvature, work.curve
+    pick, w, sign = work.pick, work.w, work.sign
+    p = basis.shape[0]
     for s in range(passed):
-        t = work.pick[s]
-        add_line(work, t, -work.w[t] * work.sign[t], gradient)
-        work.sign[t] = -work.sign[t]
-    add_line(work, entering, -work.w[entering] * (tau if work.sign[entering] > 0.0 else tau - 1.0), gradient)
-    out = work.basis[leaving]
-    work.sign[out] = 1.0 if upward else -1.0
-    add_line(work, out, work.w[out] * (tau if upward else tau - 1.0), gradient)
+        t = pick[s]
+        add_line(work, t, -w[t] * sign[t], gradient)
+        sign[t] = -sign[t]
+    add_line(work, entering, -w[entering] * (tau if sign[entering] > 0.0 else tau - 1.0), gradient)
+    out = basis[leaving]
+    sign[out] = 1.0 if upward else -1.0
+    add_line(work, out, w[out] * (tau if upward else tau - 1.0), gradient)
     for a in range(p):
-        x[a] = work.lines[entering, a]
-        v[a] = dot(state.curvature[a], work.directions[leaving])
-    for j in range(p):
-        alpha[j] = dot(work.directions[j], x)
-    own = work.curve[leaving]
+        v[a] = dot(curvature[a], directions[leaving])
+        alpha[a] = dot(directions[a], x)
+    own = curve[leaving]
     for j in range(p):
         if j != leaving:
             ratio = alpha[j] / alpha[leaving]
-            work.curve[j] += ratio * (ratio * own - 2.0 * dot(v, work.directions[j]))
-    work.curve[leaving] = own / (alpha[leaving] * alpha[leaving])
-    _enter(work.directions, alpha, leaving)
-    work.basis[leaving] = entering
-    work.sign[entering] = 0.0
+            curve[j] += ratio * (ratio * own - 2.0 * dot(v, directions[j]))
+    curve[leaving] = own / (alpha[leaving] * alpha[leaving])
+    _enter(directions, alpha, leaving)
+    basis[leaving] = entering
+    sign[entering] = 0.0
     work.r[entering] = 0.0
 
 
@@ -363,8 +371,8 @@ def descend(
     With `exact` the last pivots are made with the exact responses. Returns (status, pivots). On OK, `coef`,
     ``work.r`` and ``work.sign`` belong to the optimal vertex.
     """
+    gradient, move, directions, r, z = work.vec[3], work.vec[5], work.directions, work.r, work.z
     p = coef.shape[0]
-    gradient, move = work.vec[3], work.vec[5]
     pivots = 0
     on_edges = 0
     settled = False
@@ -382,8 +390,8 @@ def descend(
         if pivots >= budget:
             return STALLED, pivots
         for a in range(p):
-            move[a] = -work.directions[leaving, a] if upward else work.directions[leaving, a]
-        products(work.band, move, TOP, m, work.z)
+            move[a] = -directions[leaving, a] if upward else directions[leaving, a]
+        products(work.band, move, TOP, m, z)
         entering, length, passed = _entering(work, excess, work.curve[leaving], m)
         if entering < 0:
             # Without the outside rows this direction is unbounded: the band is too narrow. Along an edge of
@@ -393,7 +401,7 @@ def descend(
         on_edges += excess == 0.0
         settled = False
         for t in range(m):
-            work.r[t] -= length * work.z[t]
+            r[t] -= length * z[t]
         for a in range(p):
             coef[a] += length * move[a]
         _exchange(state, work, tau, leaving, entering, upward, passed, gradient)
