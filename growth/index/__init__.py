@@ -3,6 +3,7 @@
 from growth.index.communities import Communities, communities
 from growth.index.composite import SchoolIndex, school_index
 from growth.index.definitions import RECORDS, records_of_folder
+from growth.index.distance import described_levels, next_level_sentence, with_last_year
 from growth.index.growth_metric import growth_metrics
 from growth.index.levels import LevelArray, LevelCuts, assign_levels, level_cuts, level_table
 from growth.index.metric_table import school_types
@@ -20,17 +21,20 @@ __all__ = [
     "SchoolIndex",
     "assign_levels",
     "communities",
+    "described_levels",
     "growth_metrics",
     "growth_needs",
     "level_cuts",
     "level_table",
     "lowest_schools",
     "needs_of",
+    "next_level_sentence",
     "pair_schools",
     "records_of_folder",
     "school_index",
     "school_profiles",
     "school_types",
     "together",
+    "with_last_year",
     "with_low_groups",
 ]

@@ -17,7 +17,7 @@ import joblib
 from threadpoolctl import threadpool_limits
 
 from growth.freeze import FreezeBundle
-from growth.index import level_table
+from growth.index.distance import Context, check_same_cuts, described_levels, with_last_year
 from growth.panel import CallerFrame, CsemFunction, Panel, StudentTable, build_panels, read_table
 from growth.pipeline.account import account_of_rows
 from growth.pipeline.frozen import Known, kept_curves, known_models
@@ -43,6 +43,7 @@ def run(
     spec: GrowthSpec | Mapping[str, Any] | str | Path | None = None,
     *,
     freeze: FreezeBundle | None = None,
+    previous: GrowthRun | None = None,
     n_jobs: int | None = None,
     progress: Progress | None = None,
     csem: CsemFunction | None = None,
@@ -63,6 +64,8 @@ def run(
         What was kept of a base year (``earlier.freeze()``, or `growth.store.load_bundle`). Its curves place
         students without a fit, its norms rank schools, its cut points make levels. Without it all three are
         this table's own: percentiles average 50 whatever all students achieve together.
+    previous : GrowthRun, optional
+        Last year's results, on the same cut points, for the change of levels where this run holds one year.
     n_jobs : int, optional
         Threads that fit cohorts beside each other; -1 for all cores, None for one unless a
         ``joblib.parallel_config`` says otherwise. Results are the same bit for bit.
@@ -138,10 +141,14 @@ def run(
     schools, used_cuts = found.schools, found.cuts
     steps.add("school growth")
     clock.lap("school growth")
+    levels = described_levels(schools.frame, choices, Context(used_cuts, schools.norms, schools.variance))
+    if previous is not None:
+        check_same_cuts(used_cuts, previous.cuts)
+        levels = with_last_year(levels, previous.frames["levels"])
     frames = {
         "students": students,
         "schools": schools.frame,
-        "levels": level_table(schools.frame, used_cuts),
+        "levels": levels,
         "counts": account_of_rows(panels.counts, schools.counts, students),
         "cells": cells_frame(fitted, choices.student.engine),
         "variance": schools.variance,

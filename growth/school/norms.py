@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from growth._types import FloatArray
 from growth.errors import SpecError, did_you_mean, problem
@@ -99,6 +99,30 @@ class ReferenceNorm:
         if self.spread > 0:
             return 100.0 * np.asarray(ndtr(distance / self.spread))
         return 50.0 * (1.0 + np.sign(distance))
+
+    def effect_at(self, percentile: FloatArray, rule: str) -> FloatArray:
+        """Return the least effect whose place is at least `percentile`, shape as given.
+
+        Parameters
+        ----------
+        percentile : ndarray
+            0-100; NaN for NaN and above 100.
+        rule : str
+            ``"rank"`` or ``"normal"``. A normal norm without spread has no inverse: NaN.
+        """
+        target = np.asarray(percentile, dtype=np.float64)
+        if rule == "normal":
+            with np.errstate(divide="ignore"):
+                effect = self.mean + self.spread * np.asarray(ndtri(target / 100.0))
+            short = self.normal(effect) < target  # by rounding
+            effect = np.where(short, np.nextafter(effect, np.inf), effect)
+            return effect if self.spread > 0 else np.full_like(target, np.nan)
+        values = np.unique(self.effects)
+        at, above = self.rank(values), self.rank(np.nextafter(values, np.inf))
+        reach = np.minimum(np.searchsorted(above, target, side="left"), len(values) - 1)
+        # The rank of a tie with reference schools lies half way between those just below and just above them.
+        effect = np.where(at[reach] >= target, values[reach], np.nextafter(values[reach], np.inf))
+        return np.where(target <= 100.0, effect, np.nan)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; `from_dict` restores every bit."""
