@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from growth.freeze import FreezeBundle
     from growth.index import assign_levels
     from growth.panel import build_panels, read_table, simulate_table
-    from growth.pipeline import GrowthRun, run
+    from growth.pipeline import GrowthRun, drift_audit, run
     from growth.quantile import QuantileProcess, fit_quantiles
     from growth.report import write_report
     from growth.school import school_growth
@@ -34,6 +34,7 @@ __all__ = [
     "__version__",
     "assign_levels",
     "build_panels",
+    "drift_audit",
     "fit_quantiles",
     "read_table",
     "run",
@@ -53,6 +54,7 @@ _ROOMS = {
     "QuantileProcess": "quantile",
     "assign_levels": "index",
     "build_panels": "panel",
+    "drift_audit": "pipeline",
     "fit_quantiles": "quantile",
     "read_table": "panel",
     "run": "pipeline",

@@ -49,6 +49,7 @@ FACE = {
     "__version__",
     "assign_levels",
     "build_panels",
+    "drift_audit",
     "fit_quantiles",
     "read_table",
     "run",

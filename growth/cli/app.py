@@ -185,6 +185,33 @@ def freeze_command(
         )
 
 
+@app.command()
+def drift(
+    base: Annotated[Path, typer.Argument(metavar="BASE", help="Run folder or bundle of the base year.")],
+    later: Annotated[Path, typer.Argument(metavar="LATER", help="Run folder made with --freeze.")],
+    refitted: Annotated[
+        Path | None, typer.Option(help="Run folder of the later year made without --freeze.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of tables to write: schools, system, students.")
+    ] = None,
+) -> None:
+    """Say whether levels changed because of the schools or because of the norm."""
+    with _answerable():
+        from growth.pipeline import drift_audit
+        from growth.store import load_bundle, load_run, save_tables
+
+        known = load_run(base) if base.is_dir() else load_bundle(base)
+        again = None if refitted is None else load_run(refitted)
+        run = load_run(later)
+        audit = drift_audit(known, run, refitted=again)
+        for sentence in audit.sentences:
+            typer.echo(sentence)
+        if out is not None:
+            save_tables(audit.frames, out, run.spec)
+            typer.echo(f"Tables: {out}")
+
+
 @app.command("spec")
 def spec_command(
     preset: Annotated[str | None, typer.Argument(help=f"One of {PRESET_NAMES}.")] = None,

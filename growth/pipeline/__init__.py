@@ -1,6 +1,7 @@
 """The street from end to end: one call from a student table to growth percentiles and levels."""
 
+from growth.pipeline.drift import DriftAudit, drift_audit
 from growth.pipeline.result import FRAMES, ON_REQUEST, GrowthRun
 from growth.pipeline.street import run
 
-__all__ = ["FRAMES", "ON_REQUEST", "GrowthRun", "run"]
+__all__ = ["FRAMES", "ON_REQUEST", "DriftAudit", "GrowthRun", "drift_audit", "run"]
