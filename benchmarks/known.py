@@ -66,6 +66,9 @@ class World:
     """r, of prior scores."""
     sorting: float = 0.0
     """kappa, correlation of school effects with intake."""
+    curve: float = 0.0
+    """Errors grow with the distance from the middle of the scale: SD times 1 + `curve` x^2, scaled so that
+    their variance over all students stays. The closed forms are then approximate."""
     students: int = 20_000
     schools: int = 200
     slope: float = 0.85
@@ -80,10 +83,10 @@ class World:
         """Of observed prior scores."""
         return (1 - self.reliability) / self.reliability
 
-    @property
-    def csem(self) -> float:
-        """Standard error of measurement of prior scores [scale-score points]."""
-        return float(POINTS * self.error_variance**0.5)
+    def csem(self, prior: FloatArray) -> FloatArray:
+        """Return the standard errors of measurement at prior scores, both in SDs of true prior scores."""
+        typical = 1 + 2 * self.curve + 3 * self.curve**2
+        return np.asarray((self.error_variance / typical) ** 0.5 * (1 + self.curve * prior**2))
 
     @property
     def residual_variance(self) -> float:
@@ -149,7 +152,8 @@ class Drawn:
 
     world: World
     table: pl.DataFrame
-    """Grades 7 and 8 in one subject: student_id, year, subject, grade, score, csem, school_id."""
+    """Grades 7 and 8 in one subject: student_id, year, subject, grade, score, csem, school_id. The CSEM is
+    that at the observed score, as testing programs publish it; errors have that at the true score."""
     effect: FloatArray
     """theta, shape (J,), by school_id."""
     intake: FloatArray
@@ -172,11 +176,11 @@ def draw_world(world: World, seed: int) -> Drawn:
     within = (1 - world.intake_sd**2) ** 0.5
     true = intake[school] + within * rng.standard_normal(n)
     residual = world.residual_variance**0.5 * rng.standard_normal(n)
-    observed = true + world.error_variance**0.5 * rng.standard_normal(n)
+    observed = true + world.csem(true) * rng.standard_normal(n)
     score = world.slope * true + effect[school] + residual
     return Drawn(
         world,
-        pl.concat([_year(2024, 7, observed, school, world.csem), _year(2025, 8, score, school, world.csem)]),
+        pl.concat([_year(2024, 7, observed, school, world), _year(2025, 8, score, school, world)]),
         effect,
         intake,
         np.bincount(school, weights=residual, minlength=schools) / size,
@@ -189,7 +193,7 @@ def _standard(values: FloatArray, size: IntArray) -> FloatArray:
     return np.asarray(centred / np.average(centred**2, weights=size) ** 0.5)
 
 
-def _year(year: int, grade: int, score: FloatArray, school: IntArray, csem: float) -> pl.DataFrame:
+def _year(year: int, grade: int, score: FloatArray, school: IntArray, world: World) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "student_id": pl.int_range(len(score), eager=True).cast(pl.String).str.zfill(8),
@@ -197,7 +201,7 @@ def _year(year: int, grade: int, score: FloatArray, school: IntArray, csem: floa
             "subject": pl.Series(["MATH"]).new_from_index(0, len(score)),
             "grade": pl.Series([grade], dtype=pl.Int16).new_from_index(0, len(score)),
             "score": MEAN + POINTS * score,
-            "csem": pl.Series([csem]).new_from_index(0, len(score)),
+            "csem": POINTS * world.csem(score),
             "school_id": pl.Series(school).cast(pl.String).str.zfill(4),
         }
     )

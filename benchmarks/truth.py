@@ -27,7 +27,9 @@ from growth.spec import GrowthSpec
 
 RELIABILITIES = (0.80, 0.85, 0.90, 0.95)
 SORTED = (0.90, 0.4)
-"""Reliability and correlation of effects with intake of the one further system."""
+"""Reliability and correlation of effects with intake of one further system."""
+CURVED = (0.90, 0.25)
+"""Reliability and curve of the standard errors of another: twice as large at 2 SDs as in the middle."""
 AS_PREDICTED = 0.10
 """Relative: how near the uncorrected bias must be to the closed form."""
 LEFT = 0.25
@@ -91,6 +93,7 @@ class Row:
 
     reliability: float
     sorting: float
+    curve: float
     method: str
     bias: float
     """Percentile points of a school's result per SD of schools' mean true prior score."""
@@ -107,6 +110,11 @@ class Row:
     coverage: float
     """Share of 95 % intervals that hold it."""
     draws: int
+
+    @property
+    def plain(self) -> bool:
+        """Whether the closed forms are exact and effects have nothing to do with intake."""
+        return not self.sorting and not self.curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +201,7 @@ def _row(world: World, method: Method, draws: FloatArray) -> Row:
     return Row(
         reliability=world.reliability,
         sorting=world.sorting,
+        curve=world.curve,
         method=method.name,
         bias=float(bias),
         bias_se=float(draws[:, 0].std(ddof=1) / len(draws) ** 0.5),
@@ -206,14 +215,15 @@ def _row(world: World, method: Method, draws: FloatArray) -> Row:
 
 
 def worlds(size: Size) -> list[World]:
-    """Return the systems: four reliabilities, and one where effective schools have able intakes."""
-    plain = [World(r, students=size.students, schools=size.schools) for r in RELIABILITIES]
-    return [*plain, World(*SORTED, students=size.students, schools=size.schools)]
+    """Return the systems: four reliabilities, better schools with able intakes, errors that vary by score."""
+    plain = [World(r) for r in RELIABILITIES]
+    further = [World(SORTED[0], sorting=SORTED[1]), World(CURVED[0], curve=CURVED[1])]
+    return [replace(world, students=size.students, schools=size.schools) for world in [*plain, *further]]
 
 
 def verdicts(rows: Iterable[Row]) -> list[list[str]]:
     """Return, per method, the worst case beside what is asked; effects have nothing to do with intake."""
-    plain = [row for row in rows if row.sorting == 0]
+    plain = [row for row in rows if row.plain]
     naive = {row.reliability: row.predicted for row in plain if row.method == "quantile"}
     lines = []
     for method in METHODS:
@@ -239,7 +249,7 @@ def details(rows: Iterable[Row]) -> list[list[str]]:
     labels = {method.name: method.label for method in METHODS}
     return [
         [
-            f"{row.reliability:.2f}" + " sorted" * bool(row.sorting),
+            f"{row.reliability:.2f}" + " sorted" * bool(row.sorting) + " curved" * bool(row.curve),
             labels[row.method],
             f"{row.bias:+.2f} ({row.bias_se:.2f})",
             f"{row.predicted:+.2f}",
@@ -261,7 +271,7 @@ VERDICTS = ("method", "worst of four reliabilities", "asked", "")
 def render(record: dict[str, Any]) -> str:
     """Return the short table for the README: bias by method and reliability."""
     rows = rows_of(record)
-    plain = [row for row in rows if row.sorting == 0]
+    plain = [row for row in rows if row.plain]
     naive = {row.reliability: row.predicted for row in plain if row.method == "quantile"}
     by = {(row.method, row.reliability): row for row in plain}
     header = ["bias by reliability of prior scores", *(f"{r:.2f}" for r in naive), "interval coverage"]
@@ -311,9 +321,10 @@ def document(record: dict[str, Any]) -> str:
 
 NOTES = """r: reliability of prior scores. Bias: percentile points of a school's mean percentile per SD
 of schools' mean true prior score, beside its closed form (`benchmarks/known.py`). r intake, r effect:
-correlations of results with that mean and with true effects. RMSE [percentile points] and coverage of 95
-% intervals: against what is expected of the school without bias. Sorted: effects correlate with intake;
-part of what goes with intake is then deserved."""
+correlations of results with that mean and with true effects. RMSE [percentile points] and coverage of 95 %
+intervals: against what is expected of the school without bias. Sorted: effects correlate with intake; part
+of what goes with intake is then deserved. Curved: standard errors are twice as large at 2 SDs from the
+middle of the scale as in the middle, and known at observed scores only; closed forms are approximate."""
 
 PUBLISHED = """Correlation of schools' growth percentiles with their mean prior score in Georgia, 2014 to 2017
 (the state's technical report of 2019), where true effects may go with intake as well:
@@ -343,7 +354,8 @@ def main() -> int:
     for world in worlds(size):
         rows = measure(world, METHODS, size)
         record["rows"] += [asdict(row) for row in rows]
-        _show(f"reliability {world.reliability}, sorting {world.sorting}", DETAILS, details(rows))
+        title = f"reliability {world.reliability}, sorting {world.sorting}, curve {world.curve}"
+        _show(title, DETAILS, details(rows))
         _write(record, options)
     _show("What is asked", VERDICTS, verdicts(rows_of(record)))
     if options.readme:
