@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import polars as pl
 
 from growth.index import LevelCuts, level_cuts
 from growth.school import (
     Enrolment,
+    Errors,
+    Inputs,
     Norms,
     SchoolGrowth,
-    district_growth,
+    measure_units,
     school_growth,
     school_history,
-    span_growth,
+    school_inputs,
 )
+from growth.school.placement import Kind
 from growth.spec import GrowthSpec
 
 __all__ = ["SchoolResults", "school_results"]
@@ -31,12 +36,16 @@ class SchoolResults:
     """predictions, spans, districts and history, where there are such."""
 
 
+Resample: TypeAlias = Callable[[Sequence[Inputs]], list[Mapping[str, Errors]]]
+"""Returns standard errors by group for each of several inputs."""
+
+
 def school_results(
     students: pl.DataFrame,
     spec: GrowthSpec,
     enrolment: Enrolment | None,
-    norms: Norms | None,
-    cuts: LevelCuts | None,
+    kept: tuple[Norms | None, LevelCuts | None],
+    resample: Resample,
 ) -> SchoolResults:
     """Return all school results of a run.
 
@@ -46,26 +55,31 @@ def school_results(
         The students frame.
     spec : GrowthSpec
     enrolment : Enrolment or None
-    norms, cuts
+    kept : (Norms or None, LevelCuts or None)
         Of an earlier year; None for this year's own. Norms are of schools: results by span, and districts
         with a norm of their own, are ranked among this year's.
+    resample : callable
+        Called for ``school.standard_error = "refit"``.
     """
+    norms, cuts = kept
+    kinds: list[Kind] = ["school"]
+    kinds += ["span"] if spec.school.by_span else []
+    kinds += ["district"] if spec.school.districts != "none" else []
+    inputs = [school_inputs(students, spec, kind, enrolment) for kind in kinds]
+    errors: Sequence[Mapping[str, Errors] | None] = [None] * len(kinds)
+    if spec.school.standard_error == "refit":
+        errors = resample(inputs)
     points = None if cuts is None else cuts.points
-    schools = school_growth(students, spec, norms=norms, enrolment=enrolment, cuts=points)
+    schools = measure_units(inputs[0], spec, norms, cuts=points, errors=errors[0])
     if cuts is None:
         cuts = level_cuts(spec, schools.frame)
-        points = cuts.points
         if spec.levels.rule != "fixed_tens":
             # Deciles are known only now; probabilities of levels belong to them.
-            schools = school_growth(students, spec, norms=norms, enrolment=enrolment, cuts=points)
+            schools = measure_units(inputs[0], spec, norms, cuts=cuts.points, errors=errors[0])
     more = {} if schools.predictions is None else {"predictions": schools.predictions}
-    if spec.school.by_span:
-        more["spans"] = span_growth(students, spec, enrolment=enrolment, cuts=points).frame
-    if spec.school.districts != "none":
-        among = schools.norms if spec.school.districts == "school_norm" else None
-        more["districts"] = district_growth(
-            students, spec, norms=among, enrolment=enrolment, cuts=points
-        ).frame
+    for one, error in list(zip(inputs, errors, strict=True))[1:]:
+        among = schools.norms if one.kind == "district" and spec.school.districts == "school_norm" else None
+        more[f"{one.kind}s"] = measure_units(one, spec, among, cuts=cuts.points, errors=error).frame
     if students["year"].n_unique() > 1:
         more["history"] = _history(students, schools.frame, spec, enrolment)
     return SchoolResults(schools, cuts, more)
@@ -74,8 +88,10 @@ def school_results(
 def _history(
     students: pl.DataFrame, schools: pl.DataFrame, spec: GrowthSpec, enrolment: Enrolment | None
 ) -> pl.DataFrame:
-    """Return what schools did over the years, each year by itself."""
+    """Return what schools did over the years, each year by itself; without refits for that alone."""
     if spec.school.years == 1:
         return school_history(schools, spec)
-    yearly = spec.replace({"school.years": 1})
+    rule = spec.school.standard_error
+    changes = {"school.years": 1, "school.standard_error": "pooled" if rule == "refit" else rule}
+    yearly = spec.replace(changes)
     return school_history(school_growth(students, yearly, enrolment=enrolment).frame, yearly)

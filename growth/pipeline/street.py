@@ -16,10 +16,12 @@ from typing import Any
 import joblib
 from threadpoolctl import threadpool_limits
 
+from growth.errors import SpecError, problem
 from growth.freeze import FreezeBundle
 from growth.index.distance import Context, check_same_cuts, described_levels, with_last_year
 from growth.panel import CallerFrame, CsemFunction, Panel, StudentTable, build_panels, read_table
 from growth.pipeline.account import account_of_rows
+from growth.pipeline.bootstrap import Refits, refit_errors
 from growth.pipeline.frozen import Known, kept_curves, known_models
 from growth.pipeline.ledger import ledger, plain_choices, plain_panels
 from growth.pipeline.manifest import Clock, Stamp, manifest
@@ -135,8 +137,8 @@ def run(
             students,
             choices,
             places,
-            norms=None if freeze is None else freeze.norms,
-            cuts=None if freeze is None else freeze.cuts,
+            kept=(None, None) if freeze is None else (freeze.norms, freeze.cuts),
+            resample=lambda wanted: refit_errors(Refits.of(source, panels, fitted, wanted, choices), threads),
         )
     schools, used_cuts = found.schools, found.cuts
     steps.add("school growth")
@@ -189,6 +191,9 @@ def _choices(
         return GrowthSpec.of("core" if spec is None else spec)
     choices = freeze.spec if spec is None else GrowthSpec.of(spec)
     freeze.check(choices)
+    if choices.school.standard_error == "refit" and freeze.curves is not None:
+        what = 'Frozen curves are not fitted, and school.standard_error = "refit" fits them again'
+        raise SpecError(problem(what, fix='use "bootstrap", or freeze norms and cuts only'))
     return choices
 
 

@@ -73,8 +73,12 @@ def count_results(students: pl.DataFrame, spec: GrowthSpec, enrolment: Enrolment
     )
 
 
-def effect_values(students: pl.DataFrame, counted: Counted, spec: GrowthSpec) -> FloatArray:
-    """Return what school effects are made from, shape (n,): percentiles [0-100] or residuals.
+def effect_values(
+    students: pl.DataFrame, counted: Counted, spec: GrowthSpec
+) -> tuple[FloatArray, FloatArray]:
+    """Return what school effects are made from, and what it was divided by, each of shape (n,).
+
+    Percentiles [0-100], or residuals [scale-score points, or SDs of their cohort].
 
     Raises
     ------
@@ -82,7 +86,7 @@ def effect_values(students: pl.DataFrame, counted: Counted, spec: GrowthSpec) ->
         If residuals, or the cohorts that scale them, are missing.
     """
     if spec.school.aggregate != "mean_residual":
-        return counted.value
+        return counted.value, np.ones(len(counted.value))
     scaled = spec.school.residual_scale == "cohort_sd"
     for column in ("residual", *(["cohort"] if scaled else [])):
         if column not in students.columns:
@@ -91,17 +95,19 @@ def effect_values(students: pl.DataFrame, counted: Counted, spec: GrowthSpec) ->
                 problem(what, rule='needed by school.aggregate = "mean_residual"', fix="add it")
             )
     residual = counted.rows["residual"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    scale = np.ones(len(residual))
     if scaled:
         scored = students.filter(pl.col("status") == "scored", pl.col("residual").is_not_null())
         spread = scored.group_by("cohort").agg(pl.col("residual").std().alias("_sd"))
         of_row = counted.rows.select("cohort").join(spread, on="cohort", how="left", maintain_order="left")
-        residual = residual / of_row["_sd"].fill_null(np.nan).to_numpy()
+        scale = of_row["_sd"].fill_null(np.nan).to_numpy()
+    residual = residual / scale
     bad = int(np.count_nonzero(~np.isfinite(residual)))
     if bad:
         rule = "a number where status is 'scored', and cohorts whose residuals vary"
         what = "Column 'residual' has scored rows without a usable value"
         raise ColumnError(problem(what, rule=rule, rows=bad, fix="give the students frame of growth.run"))
-    return np.ascontiguousarray(residual)
+    return np.ascontiguousarray(residual), np.ascontiguousarray(scale)
 
 
 def _enrolled_somewhere(students: pl.DataFrame, enrolment: Enrolment) -> pl.Series:

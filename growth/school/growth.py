@@ -174,8 +174,6 @@ def school_growth(
     .. [2] K. E. Castellano and A. D. Ho (2015), J. of Educational and Behavioral Statistics 40(1), 35-68.
     """
     check_enrolment(enrolment, spec)
-    if norms is not None:
-        norms.check(measure_of(spec.school))
     return measure_units(school_inputs(students, spec, "school", enrolment), spec, norms, cuts=cuts)
 
 
@@ -197,8 +195,6 @@ def span_growth(
         As `school_growth`.
     """
     check_enrolment(enrolment, spec)
-    if norms is not None:
-        norms.check(measure_of(spec.school))
     return measure_units(school_inputs(students, spec, "span", enrolment), spec, norms, cuts=cuts)
 
 
@@ -235,8 +231,6 @@ def district_growth(
         raise SpecError(
             problem(what, fix="give the norms of the schools, or rank districts among themselves")
         )
-    if norms is not None:
-        norms.check(measure_of(spec.school))
     return measure_units(school_inputs(students, spec, "district", enrolment), spec, norms, cuts=cuts)
 
 
@@ -261,6 +255,11 @@ def measure_units(
     errors : mapping of group label to Errors, optional
         Standard errors of all units, for the rule ``refit``.
     """
+    if norms is not None:
+        norms.check(measure_of(spec.school))
+    if spec.school.standard_error == "refit" and errors is None:
+        what = 'school.standard_error = "refit" fits every cohort again, which needs the table'
+        raise SpecError(problem(what, fix="use growth.run, or another standard error"))
     units = inputs.placement.units.rename({unit_column(inputs.kind): "school_id"})
     besides = Besides.of(inputs, spec)
     rows = {group.label: inputs.rows.keep(group.members) for group in inputs.groups}

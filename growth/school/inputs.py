@@ -28,11 +28,8 @@ class Inputs:
     rows: Rows
     groups: tuple[Group, ...]
     """Members among the placed rows; ``All`` first."""
-
-    def with_values(self, percentile: FloatArray, value: FloatArray) -> Rows:
-        """Return the rows with other values of the n counted results."""
-        place = self.placement
-        return Rows(percentile[place.row], value[place.row], place.weight, place.student, place.start)
+    scale: FloatArray
+    """What residuals of the counted results were divided by, shape (n,)."""
 
 
 def school_inputs(
@@ -41,7 +38,7 @@ def school_inputs(
     """Count results, place them and find the groups; raises as `school_growth` does."""
     counted = count_results(students, spec, enrolment)
     placement = place_results(counted, spec, kind, enrolment)
-    value = effect_values(students, counted, spec)
+    value, scale = effect_values(students, counted, spec)
     rows = Rows(
         counted.value[placement.row],
         value[placement.row],
@@ -53,4 +50,4 @@ def school_inputs(
         Group(group.label, np.asarray(group.members)[placement.row])
         for group in groups_of(counted.rows, spec)
     )
-    return Inputs(kind, counted, placement, rows, groups)
+    return Inputs(kind, counted, placement, rows, groups, scale)

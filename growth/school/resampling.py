@@ -11,17 +11,23 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from growth._types import FloatArray, IntArray
 from growth.school.aggregates import Errors
 from growth.school.bands import DrawRule
+from growth.school.inputs import Inputs
 from growth.school.summaries import Rows, statistics
 from growth.spec import School
 
-__all__ = ["Clusters", "Spread", "bootstrap_errors"]
+__all__ = ["Clusters", "SampleStatistics", "SchoolSamples", "Spread", "bootstrap_errors"]
+
+
+_LEAST = 0.5
+"""Share of the variance of students' luck below which the noise of few samples does not take a variance."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,24 +62,29 @@ class Clusters:
 class Spread:
     """Spread of statistics over samples, summed as they come, in the order they come."""
 
-    def __init__(self, around: FloatArray, students: IntArray) -> None:
-        """Measure deviations from `around`, shape (3, U), of units of so many students, shape (U,)."""
-        self.count = 0
-        self._around, self._students = around, students
-        self._sum, self._squares = np.zeros_like(around), np.zeros_like(around)
+    def __init__(self, around: FloatArray) -> None:
+        """Measure deviations from `around`, shape (3, U)."""
+        self._around = around
+        self._count, self._sum, self._squares = (np.zeros_like(around) for _ in range(3))
 
     def add(self, sample: FloatArray) -> None:
-        """Take the statistics of one sample, shape (3, U)."""
+        """Take the statistics of one sample, shape (3, U); NaN where none of a unit's students was drawn."""
         deviation = sample - self._around
-        self.count += 1
-        self._sum += deviation
-        self._squares += deviation**2
+        known = np.isfinite(deviation)
+        self._count += known
+        self._sum += np.where(known, deviation, 0.0)
+        self._squares += np.where(known, deviation, 0.0) ** 2
 
-    def errors(self) -> Errors:
-        """Return the SDs over samples; NaN for units of one student."""
-        variance = (self._squares - self._sum**2 / self.count) / (self.count - 1)
-        few = np.where(self._students > 1, self._students, np.nan)
-        return Errors(*np.sqrt(np.maximum(variance, 0.0) * few / (few - 1.0)))
+    def variance(self) -> FloatArray:
+        """Return the variance over samples, shape (3, U)."""
+        count = np.where(self._count > 1, self._count, np.nan)
+        return np.maximum((self._squares - self._sum**2 / count) / (count - 1.0), 0.0)
+
+
+def _inflated(variance: FloatArray, students: IntArray) -> FloatArray:
+    """Return the variance times m / (m - 1); NaN for units of one student."""
+    few = np.where(students > 1, students, np.nan)
+    return np.asarray(variance * few / (few - 1.0))
 
 
 def bootstrap_errors(rows: Rows, rules: School, key: tuple[object, ...]) -> Errors:
@@ -89,7 +100,79 @@ def bootstrap_errors(rows: Rows, rules: School, key: tuple[object, ...]) -> Erro
     """
     clusters = Clusters.of(rows)
     stream = DrawRule(rules.replicates, rules.seed).stream("students", *key)
-    spread = Spread(statistics(rows, rows.weight, rules), clusters.students)
+    spread = Spread(statistics(rows, rows.weight, rules))
     for _ in range(rules.replicates):
         spread.add(statistics(rows, rows.weight * clusters.drawn(stream), rules))
-    return spread.errors()
+    return Errors(*np.sqrt(_inflated(spread.variance(), clusters.students)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Group:
+    rows: Rows
+    at: IntArray
+    """Counted result of each row, shape (R,)."""
+    students: IntArray
+    drawn: Spread
+    """Results of students drawn again, on the curves of that draw."""
+    on_drawn: Spread
+    """Results of all students on the curves of students drawn again."""
+    on_schools: Spread
+    """Results of all students on the curves of schools drawn again."""
+
+
+SampleStatistics: TypeAlias = dict[str, tuple[FloatArray, FloatArray | None]]
+"""By group, of one sample: mean, median and effect of each unit, shape (3, U), of all students and, where
+students were drawn, of those."""
+
+
+class SchoolSamples:
+    """Samples in which cohorts were fitted again (`growth.pipeline.bootstrap` says what is made of them)."""
+
+    def __init__(self, inputs: Inputs, rules: School) -> None:
+        """Prepare the groups of `inputs`."""
+        self._rules = rules
+        self._groups: dict[str, _Group] = {}
+        for group in inputs.groups:
+            rows = inputs.rows.keep(group.members)
+            around = statistics(rows, rows.weight, rules)
+            at = inputs.placement.row[group.members]
+            spreads = (Spread(around) for _ in range(3))
+            self._groups[group.label] = _Group(rows, at, Clusters.of(rows).students, *spreads)
+
+    def statistics(
+        self, percentile: FloatArray, value: FloatArray, times: FloatArray | None
+    ) -> SampleStatistics:
+        """Return the statistics of one sample.
+
+        Parameters
+        ----------
+        percentile, value : ndarray, shape (n,)
+            Of the counted results: percentile [0-100], and what effects are made from.
+        times : ndarray, shape (n,), or None
+            How often each was drawn; None where schools were drawn.
+        """
+        found: SampleStatistics = {}
+        for label, group in self._groups.items():
+            rows = replace(group.rows, percentile=percentile[group.at], value=value[group.at])
+            drawn = None if times is None else statistics(rows, rows.weight * times[group.at], self._rules)
+            found[label] = statistics(rows, rows.weight, self._rules), drawn
+        return found
+
+    def add(self, sample: SampleStatistics) -> None:
+        """Take the statistics of one sample."""
+        for label, (everyone, drawn) in sample.items():
+            group = self._groups[label]
+            if drawn is None:
+                group.on_schools.add(everyone)
+            else:
+                group.on_drawn.add(everyone)
+                group.drawn.add(drawn)
+
+    def errors(self) -> dict[str, Errors]:
+        """Return the standard errors of all samples taken, by group."""
+        found = {}
+        for label, group in self._groups.items():
+            luck = _inflated(group.drawn.variance(), group.students)
+            whole = luck + group.on_schools.variance() - group.on_drawn.variance()
+            found[label] = Errors(*np.sqrt(np.maximum(whole, _LEAST * luck)))
+        return found

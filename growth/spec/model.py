@@ -289,6 +289,11 @@ class GrowthSpec(_Part):
                 f"student.engine = {self.student.engine!r} cannot honour {', '.join(ignored)}: "
                 "leave out what it does not use, or choose another engine"
             )
+        if self.school.standard_error == "refit" and self.student.engine != "quantile":
+            raise ValueError(
+                f'school.standard_error = "refit" refits quantile curves, not {self.student.engine!r}: '
+                'use "bootstrap"'
+            )
         if self.student.engine == "eiv" and self.measurement.csem == "none":
             raise ValueError(
                 'student.engine = "eiv" needs the CSEM of the priors: measurement.csem = "column", "table" '

@@ -52,12 +52,13 @@ class School(BaseModel):
     their counted results (the lower one if two have as many)."""
     span_column: str = ""
     """Column that names each row's span instead of `spans`; a school's is that of most of its results."""
-    standard_error: Literal["pooled", "own", "sgp", "bootstrap"] = "pooled"
+    standard_error: Literal["pooled", "own", "sgp", "bootstrap", "refit"] = "pooled"
     """Mean: pooled within-school SD (or the school's own SD) / sqrt(n); median: 50 / sqrt(n).
     "sgp": the R package's rules, SD / sqrt(n) for means and 1.253 times that for medians.
-    "bootstrap": students of each school drawn again."""
+    "bootstrap": students of each school drawn again. "refit" (engine "quantile"): the same, every cohort
+    fitted again to them and to schools drawn again, so that the error of the model is in it."""
     replicates: int = Field(200, ge=20)
-    """Samples behind "bootstrap"."""
+    """Samples behind "bootstrap" and "refit"."""
     shrinkage: Literal["none", "empirical_bayes", "eblp", "sgp"] = "empirical_bayes"
     """Towards the mean of all schools by reliability; "eblp": from the school's own results in all years,
     grades and subjects first; "sgp": the R package's rule, for comparison: medians to 50 by one variance of
@@ -107,6 +108,8 @@ class School(BaseModel):
                 'school.shrinkage = "sgp" moves percentiles to 50 and knows no spread: choose another '
                 'aggregate than "mean_residual", and growth_percentile = "rank"'
             )
+        if self.standard_error == "refit" and self.percentile != "continuous":
+            raise ValueError('school.standard_error = "refit" needs school.percentile = "continuous"')
         if self.residual_scale != "points" and self.aggregate != "mean_residual":
             raise ValueError('school.residual_scale needs school.aggregate = "mean_residual"')
         mixed = self.composite != "none" or self.by_span or self.shrinkage == "eblp"

@@ -1,9 +1,10 @@
 """Student growth: each student's place among academically and demographically similar students."""
 
 from growth.student.composition import Composed, compose
+from growth.student.design import spline_terms
 from growth.student.engines.linear import LinearGrowth
 from growth.student.engines.normal import NormalGrowth
-from growth.student.engines.quantile import QuantileGrowth
+from growth.student.engines.quantile import QuantileGrowth, placed_again
 from growth.student.frozen import CohortKey, FrozenCohort, FrozenCurves
 from growth.student.growth import frozen_cohort, percentile_cuts, student_growth
 from growth.student.intervals import StudentIntervals, student_intervals
@@ -25,6 +26,8 @@ __all__ = [
     "growth_sentence",
     "interval_sentence",
     "percentile_cuts",
+    "placed_again",
+    "spline_terms",
     "student_growth",
     "student_intervals",
 ]

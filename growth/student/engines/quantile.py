@@ -28,7 +28,7 @@ from growth.student.models import QuantileModel
 from growth.student.result import HUNDRED, StudentGrowth
 from growth.student.simex import SimexGrowth, Watch, simex_growth
 
-__all__ = ["QuantileGrowth", "is_hundred", "quantile_cuts", "quantile_growth"]
+__all__ = ["QuantileGrowth", "is_hundred", "placed_again", "quantile_cuts", "quantile_growth"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -141,6 +141,48 @@ def quantile_growth(
         if simex
         else None,
     )
+
+
+def placed_again(
+    growth: StudentGrowth, panel: Panel, design: FloatArray, weights: FloatArray, spec: GrowthSpec
+) -> StudentGrowth:
+    """Refit a cohort's curves to weighted students, and place all of its students on them.
+
+    Where no student has weight the curves stay as they are.
+
+    Parameters
+    ----------
+    growth : QuantileGrowth
+        Of the cohort, fitted; the refit starts from it.
+    panel : Panel
+        The same cohort; its `offset`, if any, is taken out of scores.
+    design : ndarray, shape (n, p)
+        The columns that the cohort was fitted with.
+    weights : ndarray, shape (n,)
+        Non-negative.
+
+    Raises
+    ------
+    ConvergenceError
+        If a refit could not be proven optimal.
+    """
+    assert isinstance(growth, QuantileGrowth)
+    score = panel.score if panel.offset is None else panel.score - panel.offset
+    process = growth.process
+    if weights.any():
+        process = process.refit(design, score, weights, n_jobs=1)
+    bounds = panel.bounds if spec.correction.loss_hoss else None
+    scores = process.score(
+        design,
+        score,
+        rearrange=spec.quantiles.rearrange,
+        digits=_digits(spec),
+        bounds=bounds,
+        n_jobs=1,
+    )
+    residual = score - scores.median
+    sgp = _sgp(scores, process.taus, score, bounds)
+    return StudentGrowth(growth.key, sgp, scores.percentile, panel.score - residual, residual)
 
 
 def quantile_cuts(
