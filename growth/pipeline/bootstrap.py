@@ -10,9 +10,10 @@ tell the parts apart, half of ``school.replicates`` each:
 * *Schools* drawn again with all their students. The variance of results of all students on these curves,
   :math:`V_3`, is the whole error of the curves, with that from which schools there are.
 
-:math:`SE^2 = V_1 + V_3 - V_2`, at least half of :math:`V_1`. A draw is the same in every subject, grade and year. Each sample fits
-every cohort from its own solution on, takes composition out anew if it is taken out, and places all students
-on its curves. Knots stay where they are.
+:math:`SE^2 = V_1 + V_3 - V_2`, at least half of :math:`V_1`. A draw is the same in every subject, grade and
+year. Each sample fits every cohort from its own solution on, takes composition out anew if it is taken out,
+and places all students on its curves. Knots stay where they are. A cohort of whose students none was drawn
+keeps its curves in that sample.
 
 Each sample has its own stream of random numbers, and samples are summed in their order: results are equal bit
 for bit for any number of threads.
