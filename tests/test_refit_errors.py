@@ -57,7 +57,7 @@ def table() -> pl.DataFrame:
 def refits(table: pl.DataFrame, spec: GrowthSpec) -> Refits:
     source = read_table(table, spec)
     panels = compose(build_panels(source, spec), spec).panels
-    fitted = [Fitted(panel, student_growth(panel, spec), 0.0) for panel in panels.panels]
+    fitted = [Fitted(panel, student_growth(panel, spec), None, 0.0) for panel in panels.panels]
     students = students_frame(source, panels, fitted, spec)
     return Refits.of(source, panels, fitted, [school_inputs(students, spec)], spec)
 
