@@ -20,6 +20,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from benchmarks.problems import TAUS, Problem, draw
 from benchmarks.table import markdown
@@ -163,9 +164,16 @@ class Result:
 
 
 def run(plan: Plan, progress: Callable[[Outcome], None] = lambda outcome: None) -> Result:
-    """Fit all problems of a plan."""
+    """Fit all problems of a plan on one thread: waiting threads of a linear-algebra library burn CPU time."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _run(plan, progress)
+
+
+def _run(plan: Plan, progress: Callable[[Outcome], None]) -> Result:
     for p in (3, 40):  # compile everything first: small and large problems, with and without weights
         _attempt(Case(1_000, p, 0))
+    for number in (8, 20):  # large coded designs
+        _attempt(Case(10_000, 22, number))
     outcomes = []
     for (n, p), number in product(plan.sizes, range(plan.each)):
         outcomes.append(_attempt(Case(n, p, number)))

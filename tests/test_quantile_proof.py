@@ -137,6 +137,17 @@ def test_a_search_that_fails_twice_raises(monkeypatch: pytest.MonkeyPatch) -> No
         fit_quantiles(problem.design, problem.response, TAUS)
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.7427, 1e5 / 3])
+def test_duals_on_the_edge_of_their_box_are_not_lost_to_rounding(scale: float) -> None:
+    """Where tau n is a whole number sums over all rows decide, and their rounding is amplified by 1 / tau."""
+    rng = np.random.default_rng(0)
+    response = rng.normal(2_500, 60, 60_000)
+    weights = rng.integers(1, 4, response.size).astype(float)
+    weights[0] += (-weights.sum()) % 1_000
+    process = fit_quantiles(np.full((response.size, 1), scale), response, weights=weights)
+    assert process.relative_gap.max() <= 1e-9
+
+
 def test_more_ties_than_foreseen() -> None:
     """Thousands of rows on each hyperplane: their sides are part of the proof."""
     rng = np.random.default_rng(0)

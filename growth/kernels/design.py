@@ -118,11 +118,18 @@ def leverages(design: FloatArray, metric: FloatArray, leverage_out: NDArray[np.f
 
 
 @kernel
-def dithered(response: FloatArray, amplitude: float, moved_out: FloatArray) -> None:
-    """Write responses moved by up to `amplitude`, by a hash of the row number (Steele et al. 2014)."""
+def dithered(
+    response: FloatArray, amplitude: float, crowds: FloatArray, further: float, moved_out: FloatArray
+) -> None:
+    """Write responses moved by up to `amplitude`, by a hash of the row number (Steele et al. 2014).
+
+    Those equal to one of the two `crowds` are moved by up to `further`.
+    """
     for i in range(response.shape[0]):
         z = np.uint64(i + 1) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         z ^= z >> np.uint64(31)
-        moved_out[i] = response[i] + amplitude * (np.int64(z >> np.uint64(11)) * 2.0**-52 - 1.0)
+        crowded = response[i] == crowds[0] or response[i] == crowds[1]
+        move = np.int64(z >> np.uint64(11)) * 2.0**-52 - 1.0
+        moved_out[i] = response[i] + (further if crowded else amplitude) * move

@@ -30,7 +30,7 @@ TIE = 2.0**-36
 """Residuals up to this share of the typical deviation are zero up to rounding."""
 NEAR = 2.0**-26
 """Rows nearer to a hyperplane than this share are proven with the side that the solver gave them."""
-COLLAPSE_FROM = 8192
+COLLAPSE_FROM = 2048
 """Fewer rows are not searched for duplicates."""
 
 
@@ -177,11 +177,12 @@ def collapse(
     unmerged = everyone, design, response, weight
     if n < COLLAPSE_FROM:
         return unmerged
-    sample = everyone[:: max(1, n // 4096)]
+    stride = max(1, n // 4096)
+    sample = everyone[::stride]
     mix = np.cos(np.arange(1.0, p + 2.0) ** 2)  # equal rows give equal sums; others practically never do
     key = mix[-1] * response[sample] - design.take(sample).residuals(np.zeros(sample.size), mix[:-1])
     pairs = sample.size - np.unique(key).size
-    distinct = sample.size**2 / (2 * max(pairs, 1))
+    distinct = sample.size**2 / (2 * max(pairs, 1)) if stride > 1 else float(n - pairs)
     if pairs == 0 or distinct > 0.5 * n:
         return unmerged
     most = min(int(0.7 * n), int(4 * distinct) + 4096)
@@ -253,9 +254,10 @@ def prepare(
         design = design.take(order)
     design = design.scaled(divisor)
     tiles = -(-n // kernel.TILE)
-    dither = spread * DITHER if _crowded(response) else 0.0
+    crowds = _crowds(response)
+    dither = spread * DITHER if np.isfinite(crowds).any() else 0.0
     searched = np.empty(n)
-    summary.dithered(response, dither or spread * PERTURBATION, searched)
+    summary.dithered(response, spread * PERTURBATION, crowds, dither, searched)
     offset32 = np.full(tiles * kernel.TILE, 1e30, np.float32)
     offset32[:n] = offset + (searched - response)
     leverage32 = np.full(offset32.size, 1e-30, np.float32)
@@ -266,7 +268,7 @@ def prepare(
         response=response,
         searched=searched,
         dither=dither,
-        apart=PERTURBATION / DITHER if dither else 1.0,
+        apart=PERTURBATION / DITHER,
         tie=spread * TIE,
         near=4.0 * spread * NEAR,
         weight=relative,
@@ -299,10 +301,11 @@ def _by_residual(offset: FloatArray, leverage: NDArray[np.float32], spread: floa
     return np.argsort(place, kind="stable")
 
 
-def _crowded(response: FloatArray) -> bool:
-    """Tell whether a floor or a ceiling of the scale holds so many rows that hyperplanes run along it."""
-    ends = (response == response.min()).mean(), (response == response.max()).mean()
-    return bool(max(ends) > CROWDED)
+def _crowds(response: FloatArray) -> FloatArray:
+    """Return floor and ceiling of the scale, NaN where too few rows lie for hyperplanes to run along it."""
+    ends = np.array([response.min(), response.max()])
+    shares = np.array([(response == end).mean() for end in ends])
+    return np.where(shares > CROWDED, ends, np.nan)
 
 
 def _constant(totals: Totals, weights: float) -> tuple[FloatArray, FloatArray]:

@@ -18,6 +18,8 @@ from growth.quantile.start import Start
 
 WARM_WIDTH = 3.0
 """A refit's first band is so many times as wide as the band of the same tau in the earlier fit."""
+MOST_TIES = 2**23
+"""Room for rows on hyperplanes at first; what is not written to takes no memory."""
 COUNTERS = ("passes", "pivots", "band", "checked", "added", "retries")
 
 
@@ -62,6 +64,8 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
     target = _band_target(n, p)
     start_rows = _start_rows(n, p)
     limit = n if target >= n else min(n, max(8 * target, start_rows))
+    crowd = int(np.count_nonzero(np.abs(data.searched - data.response) > data.near))
+    per_tau = 64 + crowd  # hyperplanes may run along a crowded end of the scale
     basis = np.zeros((m, p), np.int64)
     counters, status = np.zeros((m, kernel.N_COUNTERS), np.int64), np.zeros(m, np.int64)
 
@@ -74,7 +78,7 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
         limit: int,
         cold: bool,
     ) -> IntArray:
-        ties = np.empty((max(1024, 64 * order.size), 3), np.int64)
+        ties = np.empty((max(1024, min(MOST_TIES, per_tau * order.size)), 3), np.int64)
         while True:
             count = np.zeros(1, np.int64)
             before = _copy(state)
@@ -112,6 +116,8 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
         state.width[0] = WARM_WIDTH * start.width
     cold = start is None
     found = [walk(work[0], state, np.array([middle]), float(taus[middle]), target, limit, cold)]
+    if start is not None and status[middle] != kernel.OK:
+        raise ConvergenceError("The start is too far from the solution.")
     reached = Start(
         replace(prepared.geometry, center=state.coef.copy()), state.curvature.copy(), float(state.width[0]), n
     )
@@ -162,8 +168,10 @@ def _initial_state(prepared: Prepared) -> kernel.State:
         curvature=np.zeros((p, p)),
         side32=side,
         below=below,
-        width=np.array([max(width, 1e-300)]),
+        width=np.array([max(width, 1e-300), 0.0]),
+        room=np.ones(1),
         basis=np.full(p, -1),
+        vertex=np.zeros(p),
         ties=np.zeros(1, np.int64),
         tile_low=np.full(data.tile_lever.size, -np.inf, np.float32),
         tile_high=np.full(data.tile_lever.size, np.inf, np.float32),

@@ -24,6 +24,12 @@ Most rows are nowhere near the hyperplane and their sign is known. Per tau:
 5. *Prove* that no row outside the band changed sides: |x_i'delta| <= h_i |delta|_{X'WX}; rows that this bound
    does not settle are checked one by one, and offenders join the band.
 
+Where the density of the responses at the hyperplane changes abruptly from one tau to the next, as where the
+hyperplane comes to lie along a floor of the scale, predictions and Newton steps fail. The search then goes
+on from the vertex of the last tau in a wider band: the vertex of the next tau is few long-step pivots away.
+Rows on such a floor are dithered so far that they have a density; it is much larger than that of other rows,
+so neither the width of the band nor the ridge of the curvature is left to them.
+
 Pivoting works on responses perturbed by a tiny, fixed amount per row, so that no two rows tie; at its optimum
 the true responses return and pivoting goes on if anything changed. Where several b are optimal (a dual value
 on the edge of its box) the one is taken that is the limit from lower taus. Signs are discrete state: they are

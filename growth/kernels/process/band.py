@@ -94,6 +94,19 @@ def _smooth_weights(work: Work, tau: float, width: float, m: int) -> None:
 
 
 @inner
+def _trace_without_crowd(problem: Problem, work: Work, m: int) -> float:
+    """Trace of the curvature from rows that are not at a crowded end of the scale.
+
+    Those that are would make it so large that a share of it hides all that the others say.
+    """
+    trace = 0.0
+    for t in range(m):
+        if work.step[t] > 0.0 and abs(work.y[t] - work.exact[t]) <= problem.near:
+            trace += work.step[t] * dot(work.lines[t], work.lines[t])
+    return trace
+
+
+@inner
 def newton(
     problem: Problem,
     state: State,
@@ -119,6 +132,8 @@ def newton(
     for a in range(p):
         trace += work.fresh[a, a]
         trace_gram += problem.gram[a, a]
+    if problem.dither > 0.0:
+        trace = max(_trace_without_crowd(problem, work, m), 0.01 * trace)
     ridge = 0.05 * trace / trace_gram
     for a in range(p):
         for b in range(p):

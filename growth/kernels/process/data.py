@@ -51,7 +51,7 @@ class Problem(NamedTuple):
     rows: Rows  # n rows of p columns, scaled so that columns are O(1)
     response: FloatArray  # (n,)
     searched: FloatArray  # (n,) the same moved a little, at random, so that no rows tie
-    dither: float  # largest move if it is more than rounding: many rows tie; else 0
+    dither: float  # largest move of rows at a crowded end of the scale; 0 if there is none
     apart: float  # share of that move by which rows on the hyperplane are set apart
     tie: float  # residuals up to this are zero up to rounding
     near: float  # rows with residuals up to this are reported with their side
@@ -78,8 +78,10 @@ class State(NamedTuple):
     curvature: FloatArray  # (p, p) estimate of sum_i w_i f_i(0) x_i x_i'
     side32: NDArray[np.float32]  # (tiles * TILE,) +1 or -1: the side of each row
     below: FloatArray  # (p,) sum of w_i x_i over rows with side -1
-    width: FloatArray  # (1,) omega
+    width: FloatArray  # (2,) omega; omega when a search from the last tau's vertex arrived
+    room: FloatArray  # (1,) how many times its usual rows the band holds: more where that was too narrow
     basis: IntArray  # (p,) basic rows of the last tau, -1 before the first
+    vertex: FloatArray  # (p,) coefficients through them
     ties: IntArray  # (1,) how many other rows lay on its hyperplane
     tile_low: NDArray[np.float32]  # (tiles,) smallest residual when the tile was last looked at
     tile_high: NDArray[np.float32]  # (tiles,) and the largest

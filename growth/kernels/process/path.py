@@ -30,6 +30,15 @@ from growth.kernels.process.data import (
 from growth.kernels.process.screen import look_again, offenders, screen, split
 from growth.kernels.process.vertex import add_line, crash, descend, refactor, select, vertex_coef
 
+ROOM_LOST = 0.9
+"""From tau to tau a band that was widened because it had been too narrow gives up so much of its room."""
+OTHERS = 8
+"""Rows per column in the band that do not lie on a crowded end of the scale."""
+FAR = 30.0
+"""A start that is so many widths from the solution does not help."""
+TRIES = 2
+"""So many failures, one after a tau that failed as well, and a tau is tried from the last tau's vertex."""
+
 
 @inner
 def _outside_term(
@@ -63,6 +72,23 @@ def _commit(problem: Problem, state: State, work: Work, m: int) -> None:
             side[i] = -side[i]
         if residual[i] * side[i] <= 0.0:
             look_again(state, i)
+
+
+@inner
+def _counted(problem: Problem, state: State, work: Work, target: int, limit: int, m: int) -> float:
+    """Count the band's rows for its width, leaving out most of those that lie along the hyperplane.
+
+    They are many at any width. Rows on a crowded end of the scale say nothing about coefficients that move
+    the hyperplane away from it: there must be some others.
+    """
+    if problem.dither == 0.0:
+        return float(max(1.0, m - state.ties[0]))
+    others = 0.0
+    for t in range(m):
+        i = work.rows[t]
+        others += 1.0 if abs(problem.searched[i] - problem.response[i]) <= problem.near else 0.0
+    enough = others * target / (OTHERS * problem.total.shape[0])
+    return float(max(min(float(m), enough), m * min(1.0, 4.0 * target / limit), 1.0))
 
 
 @inlined
@@ -127,17 +153,20 @@ def _solve_band(
     width: np.float32,
     slack: np.float32,
     m: int,
-    everything: bool,
+    target: int,
+    limit: int,
+    afresh: bool,
     counters: IntArray,
 ) -> tuple[int, int]:
     """Solve on the core of the band; wake rows found on another side, first in the band, then outside."""
     p = coef.shape[0]
+    everything = target >= problem.response.shape[0]
     n_screened = m
     core = m
-    if state.ties[0] < 2 * p or not _previous_basis(state, work, m):
+    if (afresh and state.ties[0] < 2 * p) or not _previous_basis(state, work, m):
         core_width = state.width[0]
         if not everything and m > 1.5 * CORE * p:
-            core_width *= CORE * p / m
+            core_width *= min(1.0, CORE * p / _counted(problem, state, work, target, limit, m))
             core = _core_first(work, m, core_width)
         if core < 2 * p or not crash(work, core, core_width):
             core = m
@@ -217,7 +246,11 @@ def _solve_tau(
     Returns the number of rows in the band, or -1 if no attempt arrived.
     """
     n, p = problem.response.shape[0], problem.total.shape[0]
-    crowded = 0
+    crowded, failures = 0, 0
+    too_narrow = False
+    afresh = True
+    still = np.inf
+    tries = TRIES if state.room[0] == 1.0 else 1
     coef, outside, delta, predicted = work.vec[7], work.vec[9], work.vec[10], work.vec[11]
     for a in range(p):
         predicted[a] = state.coef[a]
@@ -225,6 +258,11 @@ def _solve_tau(
     beta = work.beta
     for attempt in range(14):
         everything = target >= n
+        if failures >= tries and afresh and not everything and state.basis[0] >= 0:
+            afresh = False  # where the density changes abruptly predictions fail; a vertex is never far off
+            for a in range(p):
+                state.coef[a] = state.vertex[a]
+            state.width[0] = max(4.0 * width_before, 0.5 * state.width[1])
         size = problem.offset_max
         for a in range(p):
             delta[a] = state.coef[a] - problem.center[a]
@@ -243,10 +281,12 @@ def _solve_tau(
             m = split(problem, state, work, count, width, slack)
         counters[PASSES] += 1
         if not everything:
-            if m - state.ties[0] > limit and crowded < 2:
-                crowded += 1  # narrowing does not help where many rows lie on the hyperplane itself
-                state.width[0] *= 0.7 * limit / m
-                continue
+            if m > limit and crowded < 2 and failures <= tries:
+                counted = _counted(problem, state, work, target, limit, m)
+                if counted > limit:
+                    crowded += 1  # narrowing does not help where many rows lie on the hyperplane itself
+                    state.width[0] *= 0.7 * limit / counted
+                    continue
             if m < min(2 * p, n):
                 state.width[0] *= 2.0
                 continue
@@ -256,27 +296,51 @@ def _solve_tau(
             coef[a] = state.coef[a]
         if not newton(problem, state, work, tau, outside, coef, m, 0.0 if cold else 0.3):
             state.width[0] *= 2.0
+            too_narrow = True
+            failures += 1
             counters[RETRIES] += 1
             continue
         for a in range(p):
+            if not afresh:
+                coef[a] = state.coef[a]
             delta[a] = coef[a] - state.coef[a]
         moved = metric_norm(problem.metric, delta)
+        if state.basis[0] < 0 and not cold and (moved > FAR * state.width[0] or failures > 4):
+            break  # the start is that of another problem
         if not everything and moved > 3.0 * state.width[0] and attempt < 4:
             # Far from the solution: a better prediction is worth more than a vertex of the wrong band.
             for a in range(p):
                 state.coef[a] += min(1.0, 6.0 * state.width[0] / moved) * delta[a]
+            failures += moved > 0.5 * still  # no progress
+            still = moved
             counters[RETRIES] += 1
             continue
         status, m = _solve_band(
-            problem, state, work, tau, outside, coef, delta, beta, width, slack, m, everything, counters
+            problem,
+            state,
+            work,
+            tau,
+            outside,
+            coef,
+            delta,
+            beta,
+            width,
+            slack,
+            m,
+            target,
+            limit,
+            afresh,
+            counters,
         )
         if status != OK:
+            failures += 1
             counters[RETRIES] += 1
-            if status == UNPROVEN:  # optimal but for rows outside: a better place to screen from
+            if status == UNPROVEN and afresh:  # optimal but for rows outside: a better place to screen from
                 for a in range(p):
                     state.coef[a] = coef[a]
             else:
                 state.width[0] *= 2.0
+                too_narrow = True
             continue
         if problem.dither == 0.0:
             _commit(problem, state, work, m)
@@ -287,7 +351,11 @@ def _solve_tau(
                 state.coef[a] = work.vec[8, a]
         counters[BAND] = m
         if not everything:
-            state.width[0] *= min(2.0, max(0.5, target / max(1, m - state.ties[0])))
+            state.room[0] = min(
+                4.0, max(1.0, state.room[0] * (2.0 if too_narrow and failures >= tries else ROOM_LOST))
+            )
+            aim = state.room[0] * target / _counted(problem, state, work, target, limit, m)
+            state.width[0] *= min(2.0, max(0.5 if afresh else 1.0 / 32.0, aim))
         return m
     # Leave a sane state to the next tau; this one is solved from scratch later.
     for a in range(p):
@@ -384,6 +452,7 @@ def solve_path(
         for j in range(p):
             basis_out[k, j] = work.rows[work.basis[j]]
             state.basis[j] = basis_out[k, j]
+            state.vertex[j] = state.coef[j]
         before = n_ties_out[0]
         sign, r, rows, near = work.sign, work.r, work.rows, problem.near
         for t in range(m):

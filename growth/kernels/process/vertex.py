@@ -280,7 +280,8 @@ def _settle(
             sign[t] = -sign[t]
         elif abs(r[t]) <= tie:
             # Steps of length zero could go round in circles: set ties apart, each on its own side.
-            r[t] = sign[t] * apart * abs(y[t] - exact[t])
+            move = abs(y[t] - exact[t])
+            r[t] = sign[t] * (move if move <= problem.near else apart * move)
     _gradient(work, tau, outside, m, work.vec[3])
     _curves_along(state, work)
     return True
