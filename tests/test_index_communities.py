@@ -11,7 +11,7 @@ from pairing_cases import SPANS, invented, needs_table, pairing_spec
 
 from growth.errors import TableError
 from growth.index import communities
-from growth.index.communities import Sizes, divide, objective
+from growth.index.communities import Sizes, _improve, divide, objective
 from growth.index.why import ALONE
 from growth.spec import GrowthSpec
 
@@ -48,6 +48,27 @@ def test_small_cases_equal_the_best_of_all_divisions(n: int, seed: int) -> None:
     sizes = Sizes.of(n, GrowthSpec().pairing)
     best = min(objective(cost, labels) for labels in divisions(n, sizes))
     assert objective(cost, divide(cost, sizes, seed=1)) == pytest.approx(best, abs=ROUNDING)
+
+
+@pytest.mark.parametrize(("n", "size"), [(6, 2), (8, 2), (6, 3), (9, 3), (8, 4)])
+@pytest.mark.parametrize("seed", range(3))
+def test_where_only_swaps_are_possible_the_best_is_found_too(n: int, size: int, seed: int) -> None:
+    cost = random_costs(n, seed)
+    sizes = Sizes(size, size, n // size)
+    best = min(objective(cost, labels) for labels in divisions(n, sizes))
+    assert objective(cost, divide(cost, sizes, seed=1)) == pytest.approx(best, abs=ROUNDING)
+
+
+def test_a_search_ends_where_no_swap_improves() -> None:
+    sizes = Sizes(2, 2, 6)
+    for seed in range(5):
+        cost = random_costs(12, seed)
+        labels = _improve(cost, np.tile(np.arange(6), 2), sizes)
+        for i in range(12):
+            for j in range(i):
+                swapped = labels.copy()
+                swapped[[i, j]] = labels[[j, i]]
+                assert objective(cost, swapped) > objective(cost, labels) - ROUNDING
 
 
 def test_the_objective_is_the_mean_cost_of_fellows() -> None:

@@ -240,6 +240,12 @@ def test_schools_that_are_no_longer_low_and_partners_with_too_many_schools() -> 
     found = pair_schools(profiles, spec, low=low, sitting=sitting)
     assert set(found.ended["reason"]) <= {"capacity", "too_different", "school_closed"}
     assert found.pairs["kept"].sum() == 1
+    space = whiten(profiles, spec.pairing.ridge)
+    near = between(space, *(np.array([space.ids.index(s) for s in who]) for who in ([one, two], [partner])))[
+        :, 0
+    ]
+    stays = found.pairs.filter("kept")["school_id"].item()
+    assert stays == (one, two)[int(np.argmin(near))]
     others = [school for school in low if school != one]
     assert pair_schools(profiles, spec, low=others, sitting=sitting[:1]).ended["reason"].to_list() == [
         "no_longer_low"

@@ -58,6 +58,8 @@ def test_shares_are_equal_fifths_or_a_half_and_eighths() -> None:
     assert group_shares(index_spec(), "suspension") == dict.fromkeys(GROUPS, Fraction(1, 5))
     half = group_shares(index_spec(all_share=0.5), "suspension")
     assert half == {"All": Fraction(1, 2), **dict.fromkeys(GROUPS[1:], Fraction(1, 8))}
+    decimal = group_shares(index_spec(all_share=0.3), "suspension")
+    assert decimal == {"All": Fraction(3, 10), **dict.fromkeys(GROUPS[1:], Fraction(7, 40))}
     assert group_shares(index_spec(), "redesignation") == {"All": Fraction(1)}
 
 

@@ -34,7 +34,7 @@ _WORK = 2_000
 """Starts times schools of a search: many starts for few schools."""
 _LEAST_STARTS = 4
 _GAIN = 1e-12
-"""Smallest improvement that counts, so that the search ends."""
+"""Smallest improvement that counts [largest cost]: above rounding, so that the search ends."""
 _DIGITS = 9
 """Objectives that differ less are equal, and the first start counts."""
 _COMMUNITIES: dict[str, pl.DataType] = {
@@ -206,6 +206,7 @@ def _start(cost: FloatArray, sizes: Sizes, rng: np.random.Generator) -> IntArray
 def _improve(cost: FloatArray, labels: IntArray, sizes: Sizes) -> IntArray:
     """Return labels after the best moves and swaps, until none improves the objective."""
     n, count = len(cost), sizes.count
+    least = _GAIN * float(cost.max())
     labels = labels.copy()
     everyone = np.arange(n)
     while True:
@@ -228,7 +229,7 @@ def _improve(cost: FloatArray, labels: IntArray, sizes: Sizes) -> IntArray:
         change = joins / np.maximum(size[labels] - 1, 1)[None, :] - value[labels][None, :]
         swap = change + change.T
         swap[labels[:, None] == labels[None, :]] = np.inf
-        if min(move.min(), swap.min()) > -_GAIN:
+        if min(move.min(), swap.min()) >= -least:
             return labels
         if move.min() <= swap.min():
             i, b = np.unravel_index(int(np.argmin(move)), move.shape)
