@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import batches, cold, cores, memory, readme, refits, robust, shrinkage, simex
+from benchmarks import batches, cold, cores, memory, pipeline, readme, refits, robust, shrinkage, simex
 from benchmarks.grid import Row, run_grid
 from benchmarks.peers import PEERS
 from benchmarks.problems import Problem, grid
@@ -35,6 +35,7 @@ PARTS = (
     "robust",
     "eblp",
     "shrinkage",
+    "pipeline",
 )
 ROWS = (5_000, 20_000, 100_000, 400_000, 1_000_000)
 
@@ -134,6 +135,7 @@ def _sections(quick: bool, budget: float, document: Document) -> dict[str, Calla
         "profile": partial(batches.profile, small if quick else Problem(400_000, 3)),
         "cold": partial(cold.cold_starts, small),
         "eblp": partial(shrinkage.state, 1_000 if quick else 10_000),
+        "pipeline": partial(pipeline.contract, *((20_000, 9_000, 40) if quick else ())),
         "shrinkage": partial(shrinkage.coverage, 40 if quick else 200),
     }
 

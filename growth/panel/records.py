@@ -43,12 +43,14 @@ class Records:
     key: IntArray
     cell_row: IntArray
     cell_code: IntArray
+    ends: tuple[int, int, int, int]
+    """First and last year, lowest and highest grade."""
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> Records:
         """Code a canonical frame, sorted by student_id, year, subject."""
         student = frame["student_id"].rle_id().cast(pl.Int64).to_numpy()
-        subject = frame["subject"].rank("dense").cast(pl.Int64).to_numpy() - 1
+        subject = _codes(frame["subject"])
         grade = frame["grade"].cast(pl.Int64).to_numpy()
         year = frame["year"].cast(pl.Int64).to_numpy()
         subjects = tuple(frame["subject"].unique().sort())
@@ -57,13 +59,14 @@ class Records:
         cell = (subject * n_grades + (grade - grade.min())) * n_years + (year - year.min())
         order = np.argsort(cell, kind="stable")
         score = frame["score"].fill_null(float("nan")).to_numpy()
-        school = frame["school_id"].rank("dense").cast(pl.Int64).fill_null(0).to_numpy() - 1
-        return cls(subjects, subject, grade, year, score, school, key, order, cell[order])
+        school = _codes(frame["school_id"])
+        range_of = (*_ends(year), *_ends(grade))
+        return cls(subjects, subject, grade, year, score, school, key, order, cell[order], range_of)
 
     @property
     def lowest_grade(self) -> int:
         """Lowest grade of the table."""
-        return int(self.grade.min())
+        return self.ends[2]
 
     def find(self, rows: IntArray, lag: int, subject: str) -> IntArray:
         """Return the row of each student's record in `subject` `lag` years before, shape (n,); -1 if none."""
@@ -72,16 +75,16 @@ class Records:
         wanted = self.key[rows] + shift
         place = np.searchsorted(self.key, wanted)
         place[place == len(self.key)] = 0
-        found = (self.key[place] == wanted) & (self.year[rows] - lag >= self.year.min())
+        found = (self.key[place] == wanted) & (self.year[rows] - lag >= self.ends[0])
         return np.where(found, place, -1)
 
     def rows(self, subject: str, grade: int, first: int, last: int) -> IntArray:
         """Return the row numbers of a subject and grade in the years `first`..`last`, by year, then row."""
-        oldest, latest, low_grade = int(self.year.min()), int(self.year.max()), self.lowest_grade
+        oldest, latest, low_grade, high_grade = self.ends
         first, last = max(first, oldest), min(last, latest)
-        if subject not in self.subjects or not low_grade <= grade <= int(self.grade.max()) or first > last:
+        if subject not in self.subjects or not low_grade <= grade <= high_grade or first > last:
             return np.empty(0, dtype=np.int64)
-        n_years, n_grades = _span(self.year), _span(self.grade)
+        n_years, n_grades = latest - oldest + 1, high_grade - low_grade + 1
         start = (self.subjects.index(subject) * n_grades + (grade - low_grade)) * n_years - oldest
         low, high = np.searchsorted(self.cell_code, [start + first, start + last + 1])
         return self.cell_row[low:high]
@@ -97,6 +100,17 @@ class Records:
         first = self.cell_row[np.flatnonzero(np.diff(self.cell_code, prepend=-1))]
         coded = sorted(zip(self.subject[first], self.year[first], self.grade[first], strict=True))
         yield from ((self.subjects[subject], int(year), int(grade)) for subject, year, grade in coded)
+
+
+def _codes(texts: pl.Series) -> IntArray:
+    """Return each text's place among the different ones in order, -1 where there is none."""
+    known = texts.drop_nulls().unique().sort()
+    codes = texts.cast(pl.Enum(known)).to_physical().cast(pl.Int64)
+    return codes.fill_null(-1).to_numpy()
+
+
+def _ends(values: IntArray) -> tuple[int, int]:
+    return int(values.min()), int(values.max())
 
 
 def _span(values: IntArray) -> int:

@@ -156,9 +156,9 @@ def read_table(source: CallerFrame | str | Path, spec: GrowthSpec) -> StudentTab
                 fix="check the file, the column for validity and scale.bounds",
             )
         )
+    frame = frame.sort(KEY)
     _refuse_duplicates(frame, names)
     lines += step_lines(ALL_SUBJECTS, None, "unique", lines[-1].rows, {})
-    frame = frame.sort(KEY)
     used = (*CANONICAL, *flag_columns(spec), *category_columns(spec), *measurement_columns(spec))
     used += school_columns(spec)
     digest = loaded.digest or _digest(frame.select(c for c in frame.columns if c in used))
@@ -334,7 +334,11 @@ def _within_bounds(frame: pl.DataFrame, names: dict[str, str], scale: Scale) -> 
 
 
 def _refuse_duplicates(frame: pl.DataFrame, names: dict[str, str]) -> None:
-    copies = int(frame.select(KEY).is_duplicated().sum())
+    keys = frame.select(KEY)
+    above = keys.select((pl.col(name) == pl.col(name).shift()).fill_null(False) for name in KEY)
+    repeats = above.select(pl.all_horizontal(KEY)).to_series()
+    # in a sorted table copies are neighbours: each counts that equals the row above or below it
+    copies = int((repeats | repeats.shift(-1).fill_null(False)).sum())
     if copies:
         columns = ", ".join(repr(names.get(own, own)) for own in KEY)
         raise TableError(
