@@ -58,6 +58,7 @@ def result(city: SimulatedSystem, enrolment: pl.DataFrame) -> growth.GrowthRun:
 def test_every_row_is_accounted_for_and_results_follow_enrolment(result: growth.GrowthRun) -> None:
     lost = result.polars("counts").filter(reason="no_enrolment")
     assert lost["excluded"].sum() > 50
+    assert result.spans.equals(result.polars("spans"))
     assert set(result.polars("schools")["subject"]) == {"ELA", "MATH", "COMPOSITE"}
     assert result.polars("spans")["span"].null_count() == 0
     districts = result.polars("districts")
@@ -78,6 +79,18 @@ def test_what_was_not_asked_for_says_how_to_ask(city: SimulatedSystem) -> None:
     plain = growth.run(city.table, {"groups": {"flags": {}, "race": ""}})
     with pytest.raises(GrowthError, match=r"school\.districts asks for it"):
         plain.polars("districts")
+    with pytest.raises(GrowthError, match=r"cohorts\.years asks for it"):
+        _ = plain.history
+
+
+def test_several_years_have_a_history() -> None:
+    city = growth.simulate_table(1_500, 8, years=2, seed=5)
+    spec = GrowthSpec().replace({"groups.flags": {}, "groups.race": "", "cohorts.years": "all"})
+    yearly = growth.run(city.table, spec)
+    pooled = growth.run(city.table, spec.replace({"school.years": 3}))
+    assert_frame_equal(pl.DataFrame(yearly.history), pooled.polars("history"))
+    latest = pooled.polars("schools").filter(pl.col("year") == pl.col("year").max(), group="All")
+    assert latest["years"].drop_nulls().unique().to_list() == [2]
 
 
 def test_a_share_column_is_read_and_checked(city: SimulatedSystem) -> None:

@@ -124,6 +124,26 @@ class GrowthRun:
         """One row per year x subject x trait: correlation of school results with schools' intake."""
         return self.to_caller(self.frames["neutrality"])
 
+    @cached_property
+    def spans(self) -> Any:  # noqa: ANN401
+        """One row per school x subject x year x group x grade span, if ``school.by_span`` asks for them."""
+        return self.to_caller(self.polars("spans"))
+
+    @cached_property
+    def districts(self) -> Any:  # noqa: ANN401
+        """One row per district x subject x year x group, if ``school.districts`` asks for them."""
+        return self.to_caller(self.polars("districts"))
+
+    @cached_property
+    def predictions(self) -> Any:  # noqa: ANN401
+        """Predictions across years, grades and subjects, if ``school.shrinkage = "eblp"`` asks for them."""
+        return self.to_caller(self.polars("predictions"))
+
+    @cached_property
+    def history(self) -> Any:  # noqa: ANN401
+        """One row per school x subject x group in runs of several years: consecutive high years, trend."""
+        return self.to_caller(self.polars("history"))
+
     @property
     def notices(self) -> tuple[str, ...]:
         """What was asked for and could not be done, in sentences; empty if all was."""
