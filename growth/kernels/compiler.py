@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 
 from numba import config, njit
 
-__all__ = ["inlined", "inner", "kernel", "search"]
+__all__ = ["allocating", "cache_folder", "inlined", "inner", "kernel", "search"]
 
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 
@@ -67,7 +67,7 @@ def _compiled(function: _Kernel, **options: object) -> _Kernel:
     before = settings.CACHE_DIR
     try:
         # Set only while this function is decorated: other packages' caches stay where they are.
-        settings.CACHE_DIR = before or _cache_folder()
+        settings.CACHE_DIR = before or cache_folder()
         return cast(
             _Kernel, cast(Any, njit)(cache=True, nogil=True, error_model="numpy", **options)(function)
         )
@@ -76,7 +76,8 @@ def _compiled(function: _Kernel, **options: object) -> _Kernel:
 
 
 @cache
-def _cache_folder() -> str:
+def cache_folder() -> str:
+    """Return the folder of compiled kernels."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted(here.rglob("*.py")):

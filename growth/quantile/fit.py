@@ -23,6 +23,7 @@ from growth.quantile.process import QuantileProcess
 from growth.quantile.proof import prove
 from growth.quantile.start import Start
 from growth.quantile.walk import perfect_fit, walk_taus
+from growth.quantile.warm import compile_together
 
 __all__ = ["GAP_TOLERANCE", "fit_quantiles", "refit_quantiles"]
 
@@ -94,6 +95,7 @@ def fit_quantiles(
     array([[0., 1.]])
     """
     design, response, weight, grid, labels = checked(design, response, taus, weights, names)
+    compile_together()
     members, rows, response, weight = _merged(design, response, weight, blocks)
     moments = rows.moments(weight)
     kept, dropped = independent_columns(rows, moments.gram)

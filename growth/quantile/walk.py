@@ -107,8 +107,8 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
 
     middle = int(np.argmin(np.abs(taus - 0.5)))
     threads = 1 if n_jobs is None else min(2, int(effective_n_jobs(n_jobs)))
-    work = [_workspace(data) for _ in range(threads)]
-    state = _initial_state(prepared)
+    work = [workspace(data) for _ in range(threads)]
+    state = initial_state(prepared)
     if start is None:
         kernel.cold_start(data, state, work[0], taus[middle], start_rows, 0.6 * limit / n)
     else:
@@ -131,7 +131,7 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
     failed = np.flatnonzero(status != kernel.OK)
     for k in failed:
         status[k] = kernel.OK
-        found.append(walk(work[0], _initial_state(prepared), np.array([k]), float(taus[k]), n, n, True))
+        found.append(walk(work[0], initial_state(prepared), np.array([k]), float(taus[k]), n, n, True))
     if (status != kernel.OK).any():
         raise ConvergenceError(
             f"{int(np.count_nonzero(status))} of {m} quantiles found no optimal vertex within the budget."
@@ -154,7 +154,8 @@ def perfect_fit(prepared: Prepared, taus: FloatArray) -> Walked:
     return Walked(basis, np.empty((0, 3), np.int64), counters, [False] * taus.size)
 
 
-def _initial_state(prepared: Prepared) -> kernel.State:
+def initial_state(prepared: Prepared) -> kernel.State:
+    """Return the state at the least-squares solution."""
     data = prepared.problem
     n, p = prepared.design.shape
     side = np.where(data.offset32 < 0, np.float32(-1), np.float32(1))
@@ -186,7 +187,7 @@ def _copy(state: kernel.State) -> kernel.State:
     return kernel.State._make(part.copy() for part in state)
 
 
-def _workspace(data: kernel.Problem) -> kernel.Work:
+def workspace(data: kernel.Problem) -> kernel.Work:
     """Return scratch for up to all rows; pages that are never touched take no memory."""
     p = data.total.size
     rows = data.offset32.size

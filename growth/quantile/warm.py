@@ -1,0 +1,105 @@
+"""The first fit of an installation: two processes share the compilation of the kernels.
+
+Kernels are read from a cache (`growth.kernels.compiler`) once compiled. When it is empty, compiling takes far
+longer than fitting, and numba compiles one function at a time; so a second process compiles what comes after
+the walk over the taus while this one compiles the walk. Set GROWTH_COMPILE_ALONE=1 to do without it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from joblib import cpu_count
+
+from growth._types import FloatArray
+from growth.kernels import process as kernel
+from growth.kernels.compiler import cache_folder
+from growth.quantile.prepare import Prepared, arranged, least_squares, prepare
+from growth.quantile.proof import prove
+from growth.quantile.scores import Reading
+from growth.quantile.start import Start
+from growth.quantile.walk import initial_state, perfect_fit, walk_taus, workspace
+
+__all__ = ["compile_together"]
+
+ALONE = "GROWTH_COMPILE_ALONE"
+PATIENCE = 120.0
+"""Seconds after which the other process is given up [s]."""
+_TAUS = np.array([0.25, 0.5])
+_BLOCKS = (slice(1, 3),)
+_one_at_a_time = Lock()
+
+
+def compile_together() -> None:
+    """Compile the kernels of a fit in two processes if none is compiled yet; else return at once."""
+    with _one_at_a_time:
+        _compile_once()
+
+
+@cache
+def _compile_once() -> None:
+    if os.environ.get(ALONE) or cpu_count() < 2 or not sys.executable or _is_compiled():
+        return
+    package = str(Path(__file__).parents[2])
+    inherited = os.environ.get("PYTHONPATH")
+    environment = os.environ | {
+        ALONE: "1",
+        "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR") or cache_folder(),
+        "PYTHONPATH": package if not inherited else os.pathsep.join([package, inherited]),
+    }
+    quiet = subprocess.DEVNULL
+    command = [sys.executable, "-c", f"from {__name__} import compile_the_rest; compile_the_rest()"]
+    try:
+        other = subprocess.Popen(command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet)
+    except OSError:
+        return  # no second process to be had: kernels are compiled where they are needed
+    try:
+        _compile_the_walk()
+        other.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        other.kill()
+        other.wait()
+
+
+def _is_compiled() -> bool:
+    """Tell whether a compiled walk lies in the cache, or kernels are not compiled at all."""
+    stats = getattr(kernel.solve_path, "stats", None)
+    return stats is None or any(Path(stats.cache_path).glob("*.solve_path-*.nbi"))
+
+
+def _compile_the_walk() -> None:
+    prepared, _, _ = _example(coded=False)
+    geometry = prepared.geometry
+    start = Start(geometry, geometry.gram.copy(), 1.0, prepared.design.shape[0])
+    walk_taus(prepared, _TAUS, None, start)
+
+
+def compile_the_rest() -> None:
+    """Compile what a fit and its scoring need besides the walk."""
+    prepared, matrix, response = _example(coded=True)
+    data = prepared.problem
+    kernel.cold_start(data, initial_state(prepared), workspace(data), 0.5, 500, 0.5)
+    walked = perfect_fit(prepared, _TAUS)
+    coef, *_ = prove(prepared, _TAUS, walked.basis, walked.ties)
+    reading = Reading(coef, _TAUS, _BLOCKS, rearrange=True, scale=1e5, bounds=(-np.inf, np.inf))
+    reading.scores(matrix, response, None)
+
+
+def _example(*, coded: bool) -> tuple[Prepared, FloatArray, FloatArray]:
+    """Prepare a small fit."""
+    row = np.arange(2000.0)
+    score = row % 10.0
+    matrix = np.column_stack([np.ones(row.size), score, score**2])
+    response = (row * row) % 101.0
+    weight = np.ones(row.size)
+    rows = arranged(matrix, _BLOCKS if coded else ())
+    rows, geometry, totals = least_squares(rows, response, weight, rows.moments(weight))
+    return prepare(rows, response, weight, geometry, totals), matrix, response
