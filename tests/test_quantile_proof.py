@@ -130,9 +130,10 @@ def test_a_stalled_search_falls_back_on_all_rows(kind: str, monkeypatch: pytest.
     assert after.relative_gap.max() <= 1e-9
 
 
-def test_a_search_that_fails_twice_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_that_fails_in_all_ways_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the neighbour, from scratch, and both again in orthogonal columns."""
     problem = problems.make("gaussian", 1_500, 8, 0)
-    _stall(monkeypatch, position=3, times=2)
+    _stall(monkeypatch, position=3, times=4)
     with pytest.raises(ConvergenceError, match=r"1 of 4 quantiles"):
         fit_quantiles(problem.design, problem.response, TAUS)
 
@@ -162,3 +163,24 @@ def test_more_ties_than_foreseen() -> None:
         proof = naive.prove(design, response, process.taus[k], process.coef[k], zero=1e-9)
         assert proof.infeasible < 1e-12
         assert proof.gap <= 1e-9 * proof.primal
+
+
+def test_columns_that_lose_digits_get_a_second_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What scaled columns do not prove is solved in orthogonal ones."""
+    problem = problems.make("gaussian", 400, 6, 1)
+    design, response = problem.design, problem.response
+    expected = fit_quantiles(design, response)
+    solve, failed = fit.solve, []
+
+    def failing_once(*arguments: Any) -> fit.Solved:  # noqa: ANN401
+        if not failed:
+            failed.append(True)
+            raise ConvergenceError("no proof")
+        return solve(*arguments)
+
+    monkeypatch.setattr(fit, "solve", failing_once)
+    process = fit_quantiles(design, response)
+    assert set(process.status) == {"fallback"}
+    assert process.relative_gap.max() <= fit.GAP_TOLERANCE
+    np.testing.assert_allclose(process.objective, expected.objective, rtol=1e-12)
+    np.testing.assert_allclose(design @ process.coef.T, design @ expected.coef.T, rtol=1e-9)

@@ -9,7 +9,7 @@ import numpy as np
 
 from growth._types import FloatArray, IntArray
 from growth.errors import ConvergenceError, SpecError, problem
-from growth.quantile.designs import DenseDesign, Design, rescaled
+from growth.quantile.designs import DenseDesign, Design, Moments, rescaled
 from growth.quantile.prepare import (
     Prepared,
     arranged,
@@ -101,9 +101,8 @@ def fit_quantiles(
     kept, dropped = independent_columns(rows, moments.gram)
     if dropped:
         rows, moments = DenseDesign(np.ascontiguousarray(rows.dense()[:, kept])), moments.subset(kept)
-    rows, geometry, totals = least_squares(rows, response, weight, moments)
-    prepared = prepare(rows, response, weight, geometry, totals)
-    solved = solve(prepared, grid, n_jobs)
+    prepared, solved = _solved(rows, response, weight, moments, grid, n_jobs)
+    geometry = prepared.geometry
     return QuantileProcess(
         taus=grid,
         coef=_full(geometry.original(solved.coef), kept, design.shape[1]),
@@ -169,6 +168,27 @@ def refit_quantiles(
         start=solved.start,
         warm=True,
     )
+
+
+def _solved(
+    rows: Design,
+    response: FloatArray,
+    weight: FloatArray,
+    moments: Moments,
+    taus: FloatArray,
+    n_jobs: int | None,
+) -> tuple[Prepared, Solved]:
+    """Solve in scaled columns, or, where these lose too many digits for a proof, in orthogonal ones."""
+    design, geometry, totals = least_squares(rows, response, weight, moments)
+    prepared = prepare(design, response, weight, geometry, totals)
+    try:
+        return prepared, solve(prepared, taus, n_jobs)
+    except ConvergenceError:
+        if geometry.rotation is not None:
+            raise
+    design, geometry, totals = least_squares(rows, response, weight, moments, orthogonal=True)
+    prepared = prepare(design, response, weight, geometry, totals)
+    return prepared, replace(solve(prepared, taus, n_jobs), status=("fallback",) * taus.size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,7 +18,7 @@ from growth.quantile.designs import CodedDesign, DenseDesign, Design, Moments, T
 
 RANK_TOLERANCE = 1e-7
 """A column whose part orthogonal to earlier columns is a smaller share of its length is dropped."""
-SAFE_PIVOT = 1e-6
+SAFE_PIVOT = 1e-4
 """Smallest squared pivot of the normalised Gram matrix that needs no closer look at the rank."""
 PERTURBATION = 2.0**-35
 """Size of the response perturbation that breaks ties, as a share of the typical deviation of the response."""
@@ -204,16 +204,19 @@ def collapse(
 
 
 def least_squares(
-    design: Design, response: FloatArray, weight: FloatArray, moments: Moments
+    design: Design, response: FloatArray, weight: FloatArray, moments: Moments, *, orthogonal: bool = False
 ) -> tuple[Design, Geometry, Totals]:
-    """Choose coordinates and start from least squares; returns the design and its totals in them."""
+    """Choose coordinates and start from least squares; returns the design and its totals in them.
+
+    Orthogonal coordinates are taken if asked for, and where columns are nearly dependent.
+    """
     mean_weight = float(weight.mean())
     relative = weight / mean_weight
     scale = 2.0 ** np.round(np.log2(np.sqrt(np.diag(moments.gram) / weight.sum())))
     gram, totals = moments.rescaled(scale, mean_weight)
     try:
         metric = np.linalg.cholesky(gram)
-        safe = bool((np.diag(metric) ** 2 / np.diag(gram)).min() > SAFE_PIVOT)
+        safe = not orthogonal and bool((np.diag(metric) ** 2 / np.diag(gram)).min() > SAFE_PIVOT)
     except np.linalg.LinAlgError:
         safe = False
     rotation: FloatArray | None = None

@@ -36,7 +36,8 @@ class QuantileProcess:
     basis: IntArray
     """Row numbers that each solution interpolates, shape (m, rank)."""
     status: tuple[str, ...]
-    """Per tau: "certified", or "fallback" where only the simplex on all rows arrived (certified as well)."""
+    """Per tau: "certified", or "fallback" (certified as well) where only the simplex on all rows arrived, or
+    where a proof needed orthogonal columns."""
     counters: dict[str, IntArray] = field(repr=False)
     """Per tau, shape (m,): passes over the data, pivots, band rows, rows checked, rows added, retries."""
     names: tuple[str, ...] = ()
