@@ -9,8 +9,8 @@ from growth.kernels import certificate
 from growth.kernels.design import SINGLE
 from growth.quantile.prepare import NEAR, Prepared
 
-ROUNDED = 1e-10
-"""Dual values further outside their boxes are computed once more with less rounding."""
+ROUNDED = (1e-10, 1e-6)
+"""Dual values outside their boxes by a share between these are computed once more with less rounding."""
 
 
 def prove(
@@ -54,7 +54,7 @@ def prove(
     certificate.duality_gaps(
         rows, weight, taus, basis, near, near_residual, side, below, total, dual, gap, excess
     )
-    for k in np.flatnonzero(excess > ROUNDED).tolist():
+    for k in np.flatnonzero((excess > ROUNDED[0]) & (excess < ROUNDED[1])).tolist():
         excess[k] = min(excess[k], _excess(prepared, taus[k], basis[k], coef[k], near, side, k))
     # sum of w rho_tau(r) = tau (sum of w r) - (sum of w r over negative r)
     whole = weight @ prepared.offset - shift @ total
