@@ -37,7 +37,7 @@ MEAN_SE, SE_CORRELATION = 0.005, 0.97
 
 FRONT = ["student_id", "year", "subject", "grade", "school_id", "score", "status", "cohort", "n_priors"]
 NUMBERS = ["norm_group", "prior_score", "sgp", "sgp_se", "sgp_low", "sgp_high"]
-NUMBERS += ["percentile", "expected_score", "residual", "highest"]
+NUMBERS += ["percentile", "expected_score", "residual", "residual_sd", "highest"]
 
 
 @pytest.fixture(scope="module")

@@ -145,3 +145,21 @@ def test_the_vendor_corrects_for_error_and_takes_composition_in_one_step() -> No
     for choice in ("shrinkage", "growth_percentile", "min_n"):
         assert getattr(vendor.school, choice) == getattr(core.school, choice)
     assert vendor.school.aggregate == "mean_residual"
+
+
+def test_residuals_are_scaled_by_their_whole_cohort() -> None:
+    """Also where a cohort's results are reported of the few who have no fuller pattern of priors."""
+    nested = {"cohorts.orders": "nested", "cohorts.min_cohort": 0, "groups.race": "", "groups.flags": {}}
+    spec = GrowthSpec.preset("california").replace(nested)
+    run = growth.run(CITY, spec)
+    students = run.polars("students").filter(pl.col("status") == "scored")
+    spread = (
+        run.polars("cells")
+        .select("cohort", "n")
+        .join(
+            students.group_by("cohort").agg(pl.len().alias("reported"), pl.col("residual_sd").n_unique()),
+            on="cohort",
+        )
+    )
+    assert (spread["residual_sd"] == 1).all()
+    assert (spread["reported"] < spread["n"]).any(), "some cohorts report few of their students"

@@ -66,6 +66,7 @@ sgp_high       | i16  | percentile 1-99    | Upper end.
 percentile     | f64  | share (0, 1)       | Continuous student growth percentile.
 expected_score | f64  | scale-score points | Score expected of similar students.
 residual       | f64  | scale-score points | Score minus expected score.
+residual_sd    | f64  | scale-score points | SD of the residuals of all students of the cohort.
 sgp_simex                | i16 | percentile 1-99 | Corrected for measurement error by SIMEX.
 sgp_simex_ranked         | i16 | percentile 1-99 | The same, ranked within the cohort.
 percentile_simex         | f64 | share (0, 1)    | Continuous, corrected by SIMEX.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from growth._types import FloatArray
 from growth.panel import Panel, PanelSet, StudentTable
 from growth.spec import GrowthSpec
 from growth.student import FrozenCohort, QuantileGrowth, StudentGrowth, StudentIntervals
@@ -27,6 +28,7 @@ _RESULTS: dict[str, pl.DataType] = {
     "percentile": pl.Float64(),
     "expected_score": pl.Float64(),
     "residual": pl.Float64(),
+    "residual_sd": pl.Float64(),
 }
 _CORRECTED: dict[str, pl.DataType] = {
     "sgp_simex": pl.Int16(),
@@ -96,10 +98,10 @@ def students_frame(
         In the order of the table, fullest pattern first: identity, score, status, cohort, n_priors,
         norm_group, prior_score (the most recent in the subject), sgp (1-99), its standard error sgp_se
         [percentile points] and interval sgp_low to sgp_high (null where its uncertainty is not known),
-        percentile (0-1), expected_score and residual [scale-score points], with SIMEX sgp_simex,
-        sgp_simex_ranked (1-99), percentile_simex, percentile_simex_ranked (0-1), highest (true on exactly one
-        row per row in scope), then the table's other columns; one that bears the name of a result gets the
-        suffix ``_input``.
+        percentile (0-1), expected_score, residual and its cohort's residual_sd [scale-score points], with
+        SIMEX sgp_simex, sgp_simex_ranked (1-99), percentile_simex, percentile_simex_ranked (0-1), highest
+        (true on exactly one row per row in scope), then the table's other columns; one that bears the name of
+        a result gets the suffix ``_input``.
     """
     corrected = tuple(_CORRECTED) if spec.simex.use == "simex" else ()
     added = (*_ADDED[:-1], *corrected, _ADDED[-1])
@@ -138,6 +140,11 @@ def corrected_columns(growth: StudentGrowth) -> list[pl.Series]:
     return [pl.Series(name, value).cast(dtype) for (name, dtype), value in named]
 
 
+def _deviation(residual: FloatArray) -> float | None:
+    """Return the SD of all residuals of a cohort, whichever cohort gives its students' results."""
+    return float(residual.std(ddof=1)) if len(residual) > 1 else None
+
+
 def _results(fitted: Iterable[Fitted], corrected: Sequence[str]) -> pl.DataFrame:
     schema = _RESULTS | {name: _CORRECTED[name] for name in corrected}
     parts = [
@@ -148,6 +155,7 @@ def _results(fitted: Iterable[Fitted], corrected: Sequence[str]) -> pl.DataFrame
             *_interval(one),
             pl.Series("expected_score", one.growth.expected),
             pl.Series("residual", one.growth.residual),
+            pl.lit(_deviation(one.growth.residual)).alias("residual_sd"),
             pl.lit(one.panel.key).alias("cohort"),
             pl.lit(len(one.panel.pattern.priors)).alias("n_priors"),
             pl.lit(one.panel.norm_group).alias("norm_group"),

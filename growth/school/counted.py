@@ -73,9 +73,7 @@ def count_results(students: pl.DataFrame, spec: GrowthSpec, enrolment: Enrolment
     )
 
 
-def effect_values(
-    students: pl.DataFrame, counted: Counted, spec: GrowthSpec
-) -> tuple[FloatArray, FloatArray]:
+def effect_values(counted: Counted, spec: GrowthSpec) -> tuple[FloatArray, FloatArray]:
     """Return what school effects are made from, and what it was divided by, each of shape (n,).
 
     Percentiles [0-100], or residuals [scale-score points, or SDs of their cohort].
@@ -83,13 +81,13 @@ def effect_values(
     Raises
     ------
     ColumnError
-        If residuals, or the cohorts that scale them, are missing.
+        If residuals, or the SDs that scale them, are missing.
     """
     if spec.school.aggregate != "mean_residual":
         return counted.value, np.ones(len(counted.value))
     scaled = spec.school.residual_scale == "cohort_sd"
-    for column in ("residual", *(["cohort"] if scaled else [])):
-        if column not in students.columns:
+    for column in ("residual", *(["residual_sd"] if scaled else [])):
+        if column not in counted.rows.columns:
             what = f"Column {column!r} is missing from the students frame"
             raise ColumnError(
                 problem(what, rule='needed by school.aggregate = "mean_residual"', fix="add it")
@@ -97,10 +95,7 @@ def effect_values(
     residual = counted.rows["residual"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     scale = np.ones(len(residual))
     if scaled:
-        scored = students.filter(pl.col("status") == "scored", pl.col("residual").is_not_null())
-        spread = scored.group_by("cohort").agg(pl.col("residual").std().alias("_sd"))
-        of_row = counted.rows.select("cohort").join(spread, on="cohort", how="left", maintain_order="left")
-        scale = of_row["_sd"].fill_null(np.nan).to_numpy()
+        scale = counted.rows["residual_sd"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     residual = residual / scale
     bad = int(np.count_nonzero(~np.isfinite(residual)))
     if bad:

@@ -38,7 +38,7 @@ def school_inputs(
     """Count results, place them and find the groups; raises as `school_growth` does."""
     counted = count_results(students, spec, enrolment)
     placement = place_results(counted, spec, kind, enrolment)
-    value, scale = effect_values(students, counted, spec)
+    value, scale = effect_values(counted, spec)
     rows = Rows(
         counted.value[placement.row],
         value[placement.row],
