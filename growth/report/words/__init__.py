@@ -1,0 +1,20 @@
+"""What was computed, how to read it and what it cannot say, in plain sentences with this run's numbers.
+
+Every sentence follows from the specification or from the results: change a choice and the page says so.
+"""
+
+from growth.report.words.fairness import about_fairness
+from growth.report.words.method import about_levels, how_computed
+from growth.report.words.reading import example_sentence, how_to_read, lead, limits
+from growth.report.words.text import Note
+
+__all__ = [
+    "Note",
+    "about_fairness",
+    "about_levels",
+    "example_sentence",
+    "how_computed",
+    "how_to_read",
+    "lead",
+    "limits",
+]
