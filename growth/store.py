@@ -42,10 +42,12 @@ __all__ = [
     "load_cuts",
     "load_run",
     "load_table",
+    "read_manifest",
     "save_bundle",
     "save_run",
     "save_tables",
     "spreadsheet_safe",
+    "strange_files",
 ]
 
 MANIFEST, SPEC, CUTS, NORMS = "manifest.json", "spec.toml", "cuts.json", "norms.json"
@@ -108,11 +110,8 @@ def load_run(folder: str | Path) -> GrowthRun:
         If it is not a run folder, or a file in it is missing or was changed.
     """
     source = Path(folder)
-    if not (source / MANIFEST).is_file():
-        what = f"{str(source)!r} is not a run folder: it has no {MANIFEST}"
-        raise StoreError(problem(what, fix="give a folder that `growth run` or save_run wrote"))
+    manifest = read_manifest(source)
     with _disk(source, OSError, pl.exceptions.PolarsError, ValueError, KeyError):
-        manifest = _read_json(source / MANIFEST)
         _check_files(source, manifest)
         files = manifest.pop("files")
         return GrowthRun(
@@ -123,6 +122,46 @@ def load_run(folder: str | Path) -> GrowthRun:
             norms=Norms.from_dict(_read_json(source / NORMS)),
             curves=FrozenCurves.from_dict(unpack((source / CURVES).read_bytes())),
         )
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """Return the manifest of a run folder, with the digests of its files, and trust nothing else of it.
+
+    Raises
+    ------
+    StoreError
+        If it is not a run folder, or its manifest cannot be read.
+    """
+    source = Path(folder)
+    if not (source / MANIFEST).is_file():
+        what = f"{str(source)!r} is not a run folder: it has no {MANIFEST}"
+        raise StoreError(problem(what, fix="give a folder that `growth run` or save_run wrote"))
+    with _disk(source, OSError, ValueError):
+        manifest = _read_json(source / MANIFEST)
+        if not isinstance(manifest.get("files"), dict):
+            raise ValueError("a manifest without digests of files")
+    return manifest
+
+
+def strange_files(folder: str | Path) -> dict[str, str]:
+    """Return the files of a run folder that are not as they were written: name -> what is wrong.
+
+    Raises
+    ------
+    StoreError
+        As `read_manifest`; if a file cannot be read.
+    """
+    source, files = Path(folder), read_manifest(folder)["files"]
+    found: dict[str, str] = {}
+    with _disk(source, OSError):
+        for name, digest in sorted(files.items()):
+            file = source / name
+            if not file.is_file():
+                found[name] = "missing"
+            elif _digest(file) != digest:
+                found[name] = "changed"
+        others = {file.name for file in source.iterdir()} - set(files) - {MANIFEST}
+    return found | dict.fromkeys(sorted(others), "not part of the run")
 
 
 def save_bundle(bundle: FreezeBundle, file: str | Path, *, overwrite: bool = False) -> Path:

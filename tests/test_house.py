@@ -29,6 +29,7 @@ FLOORS: dict[str, int] = {
     "freeze": 7,
     "pipeline": 8,
     "store": 9,
+    "audit": 10,
     "report": 10,
     "cli": 11,
 }

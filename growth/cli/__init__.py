@@ -1,6 +1,16 @@
 """The command line: a skin over the library."""
 
 from growth.cli.app import PRESET_NAMES, app, main
+from growth.cli.audit import diff_command, explain_command, verify_command
 from growth.cli.index import index_command, pair_command
 
-__all__ = ["PRESET_NAMES", "app", "index_command", "main", "pair_command"]
+__all__ = [
+    "PRESET_NAMES",
+    "app",
+    "diff_command",
+    "explain_command",
+    "index_command",
+    "main",
+    "pair_command",
+    "verify_command",
+]

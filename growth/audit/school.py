@@ -1,0 +1,231 @@
+"""One school's result, step by step: who counted and who did not, mean, error, shrinkage, place, level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from growth.errors import GrowthError
+from growth.pipeline import GrowthRun
+from growth.school import Norms
+from growth.school.groups import ALL
+from growth.school.norms import ReferenceNorm
+from growth.spec import GrowthSpec
+
+__all__ = ["SchoolAccount", "explain_school"]
+
+_PLACE = ["year", "subject"]
+COUNTED = "counted"
+SIMPLE = 1e-9
+"""A mean of this run's students agrees with the stored one up to the order of adding."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SchoolAccount:
+    """How one result of a school came about; numbers are null where the step was not taken."""
+
+    year: int
+    subject: str
+    rows: int
+    """Rows of the students frame in the school, one per row in scope."""
+    excluded: Mapping[str, int]
+    """Reason -> rows that do not count; they and `n` add up to `rows`."""
+    n: int
+    """Students who count."""
+    percentile_sum: float
+    """Sum of their percentiles [percentile points]."""
+    result: Mapping[str, Any]
+    """The row of the schools frame."""
+    within_sd: float | None
+    """SD of students within schools [points of measure]."""
+    prior_mean: float | None
+    """What is expected of a school [points of measure]."""
+    kept_share: float | None
+    """Share of the distance from `prior_mean` that shrinkage left: shrunk = mean + share (effect - mean)."""
+    place: tuple[int, int, int] | None
+    """Reference schools below, equal, and in all; percentile = 100 (below + equal / 2) / all."""
+    level: int | None
+    bounds: tuple[float, float] | None
+    """The level's interval on the cut points [growth percentile]."""
+
+    def __repr__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def explain_school(run: GrowthRun, school_id: str) -> tuple[SchoolAccount, ...]:
+    """Explain a school's results for all its students, one account per year and subject.
+
+    Parameters
+    ----------
+    run : GrowthRun
+    school_id : str
+
+    Returns
+    -------
+    tuple of SchoolAccount
+
+    Raises
+    ------
+    GrowthError
+        If the school has no row in the run, or a stored number does not follow from those before it.
+    """
+    key = pl.col("school_id") == str(school_id)
+    schools = run.polars("schools").filter(key, pl.col("group") == ALL)
+    if schools.is_empty():
+        raise GrowthError("No school with this school_id has results in this run.")
+    return tuple(_account(run, row) for row in schools.iter_rows(named=True))
+
+
+def _account(run: GrowthRun, row: Mapping[str, Any]) -> SchoolAccount:
+    spec = run.spec
+    here = [pl.col(name) == row[name] for name in _PLACE]
+    mine = run.polars("students").filter("highest", *here, pl.col("school_id") == row["school_id"])
+    reasons = mine.select(_reason(spec).alias("reason"), "percentile")
+    tally = dict(reasons.group_by("reason").len().sort("reason").iter_rows())
+    n = tally.pop(COUNTED, 0)
+    total = 100.0 * float(reasons.filter(reason=COUNTED)["percentile"].to_numpy().sum())
+    variance = _one(run.polars("variance"), row, [*_PLACE, "group"])
+    level = _one(run.polars("levels"), row, [*_PLACE, "group", "school_id"]).get("level")
+    norm = _norm(run.norms, row)
+    account = SchoolAccount(
+        year=row["year"],
+        subject=row["subject"],
+        rows=mine.height,
+        excluded=tally,
+        n=n,
+        percentile_sum=total,
+        result=row,
+        within_sd=variance.get("within_sd"),
+        prior_mean=variance.get("mean"),
+        kept_share=_share(row, variance),
+        place=_place(row, norm, spec),
+        level=level,
+        bounds=None if level is None else _bounds(run, row["subject"], level),
+    )
+    _check(account, spec)
+    return account
+
+
+def _reason(spec: GrowthSpec) -> pl.Expr:
+    """Return why a row does not count, by the rules of the school room."""
+    enrolled = pl.col("enrolled").fill_null(False) if spec.school.enrolled_only else pl.lit(True)
+    return (
+        pl.when(pl.col("status") != "scored")
+        .then("status")
+        .when(~enrolled)
+        .then(pl.lit("not_enrolled"))
+        .otherwise(pl.lit(COUNTED))
+    )
+
+
+def _one(frame: pl.DataFrame, row: Mapping[str, Any], keys: list[str]) -> dict[str, Any]:
+    found = frame.filter(*(pl.col(name) == row[name] for name in keys))
+    if "span" in found.columns:
+        found = found.filter(pl.col("span").fill_null("") == (row.get("span") or ""))
+    return found.row(0, named=True) if found.height else {}
+
+
+def _norm(norms: Norms, row: Mapping[str, Any]) -> ReferenceNorm | None:
+    same = [
+        x for x in norms if x.subject == row["subject"] and x.group == ALL and x.span == (row["span"] or "")
+    ]
+    return next((norm for norm in same if norm.year == row["year"]), same[0] if len(same) == 1 else None)
+
+
+def _share(row: Mapping[str, Any], variance: Mapping[str, Any]) -> float | None:
+    mean, effect, shrunk = variance.get("mean"), row["effect"], row["shrunk"]
+    if None in (mean, effect, shrunk) or effect == mean:
+        return None
+    return float((shrunk - mean) / (effect - mean))
+
+
+def _place(
+    row: Mapping[str, Any], norm: ReferenceNorm | None, spec: GrowthSpec
+) -> tuple[int, int, int] | None:
+    if norm is None or row["growth_percentile"] is None or spec.school.growth_percentile != "rank":
+        return None
+    effect = row["effect"] if spec.school.shrinkage == "none" else row["shrunk"]
+    below = int(np.searchsorted(norm.effects, effect, side="left"))
+    upto = int(np.searchsorted(norm.effects, effect, side="right"))
+    return below, upto - below, norm.schools
+
+
+def _bounds(run: GrowthRun, subject: str, level: int) -> tuple[float, float]:
+    points = [0.0, *run.cuts.of(subject).tolist(), 100.0]
+    return points[level - 1], points[level]
+
+
+def _check(account: SchoolAccount, spec: GrowthSpec) -> None:
+    """Refuse to explain numbers that do not follow from those before them."""
+    row, wrong = account.result, []
+    if account.n + sum(account.excluded.values()) != account.rows:
+        wrong.append("students")
+    if not _simple(spec):
+        return
+    if account.n != row["n"]:
+        wrong.append("n")
+    mean = row["mean_percentile"]
+    if mean is not None and abs(account.percentile_sum / account.n - mean) > SIMPLE * 100:
+        wrong.append("mean_percentile")
+    if account.place is not None:
+        below, equal, schools = account.place
+        if 100.0 * (2 * below + equal) / (2 * schools) != row["growth_percentile"]:
+            wrong.append("growth_percentile")
+    if account.bounds is not None:
+        low, high = account.bounds
+        percentile = row["growth_percentile"]
+        if not (low <= percentile < high or percentile == high == 100.0):
+            wrong.append("level")
+    if wrong:
+        what = (
+            f"{account.subject} {account.year}: {', '.join(wrong)} of this school do not follow from the run"
+        )
+        raise GrowthError(f"{what}. To fix: check the folder with growth verify.")
+
+
+def _simple(spec: GrowthSpec) -> bool:
+    """Tell whether a school's result is of its rows of one year and subject, each counted once."""
+    rules = spec.school
+    several = rules.composite != "none" or rules.years > 1 or rules.share != "none"
+    return not several and rules.percentile == "continuous"
+
+
+def _lines(a: SchoolAccount) -> list[str]:
+    row = a.result
+    out = "".join(f" - {count:,} {reason}" for reason, count in a.excluded.items())
+    lines = [f"{a.subject} {a.year}", f"  Students: {a.rows:,} rows in the school{out} = {a.n:,} counted"]
+    if row["reason"] is not None:
+        return [*lines, f"  No result: {row['reason']}"]
+    lines.append(f"  Mean percentile: {a.percentile_sum:,.3f} / {a.n:,} = {row['mean_percentile']:.3f}")
+    lines.append(f"  Effect: {row['effect']:.3f}, standard error {_number(row['effect_se'])}")
+    if a.within_sd is not None and row["n_effective"]:
+        lines.append(
+            f"  (SD of students within schools {a.within_sd:.3f}, "
+            f"as sure as {row['n_effective']:.1f} independent students)"
+        )
+    if a.kept_share is not None and a.prior_mean is not None:
+        lines.append(
+            f"  Shrunken: {a.prior_mean:.3f} + {a.kept_share:.4f} x "
+            f"({row['effect']:.3f} - {a.prior_mean:.3f}) = {row['shrunk']:.3f}"
+        )
+    if a.place is not None:
+        below, equal, schools = a.place
+        lines.append(
+            f"  Growth percentile: 100 x ({below:,} below + {equal:,} equal / 2) / {schools:,} schools = "
+            f"{row['growth_percentile']:.3f}"
+        )
+    else:
+        lines.append(f"  Growth percentile: {row['growth_percentile']:.3f}")
+    low, high = row["growth_percentile_low"], row["growth_percentile_high"]
+    lines.append(f"  Its 95 % band: {_number(low)} to {_number(high)}")
+    if a.level is not None and a.bounds is not None:
+        lines.append(f"  Level {a.level}: from {a.bounds[0]:g} to {a.bounds[1]:g}")
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
