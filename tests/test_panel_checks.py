@@ -234,10 +234,12 @@ def test_sources_that_are_no_tables(tmp_path: Path) -> None:
     assert "'table.xlsx' is of no known kind" in raised(TableError, tmp_path / "table.xlsx")
     (tmp_path / "broken.parquet").write_bytes(b"secret-text")
     assert "cannot be read as Parquet" in raised(TableError, tmp_path / "broken.parquet")
-    (tmp_path / "latin.csv").write_bytes("student_id,school_id\n1,secret-text\xe9\n".encode("latin-1"))
+    header = "student_id,year,subject,grade,score,school_id\n"
+    latin = f"{header}1,2024,ELA,4,1,secret-text\xe9\n"
+    (tmp_path / "latin.csv").write_bytes(latin.encode("latin-1"))
     assert "UTF-8" in raised(TableError, tmp_path / "latin.csv")
     (tmp_path / "ragged.csv").write_text("student_id,grade\nsecret-pupil,4,98765\n")
-    assert "as many fields in every line" in raised(TableError, tmp_path / "ragged.csv")
+    assert "2 fields in every line" in raised(TableError, tmp_path / "ragged.csv")
     (tmp_path / "empty.csv").write_text("")
     assert "is empty" in raised(TableError, tmp_path / "empty.csv")
 

@@ -287,12 +287,12 @@ def test_digest_follows_choices_and_not_their_order() -> None:
 # The digest names a specification in manifests and freeze bundles: if this test fails, old digests no longer
 # name the same choices, which the changelog must say.
 DIGESTS = {
-    "core": "6690146d1f9270f76ae7af3c0a774169fe7c1c37db576cc6476794a8d703de88",
-    "core_vendor": "5db9c35aedacc14c6ec9347ba049417f43179f82c0c74e67cab05278153fcf9c",
-    "sgp": "86839ad2421ff916a1befaac488a2feffa0c5598005f83f601ed717fee5d9af3",
-    "georgia": "d86471f7dc827265d30713db009637541380da80831ee65e7ab927ea27db5c4f",
-    "california": "f4bab023d6e1abb0245fef6be61698fe36769f7086b61d240f37e9f547c84fb9",
-    "new_york": "1f90cd3316c7b44f35647e6b764025cb07ef53e74a58893b44ec8a3f9a80b499",
+    "core": "ca007ee0eacfe34c0846c0736fd5b4ea24b0bb12c9e6d74f93a3b5672a8f1cfd",
+    "core_vendor": "04fe0e646d4330ce54ae25dc77f38b7267ba9e449d4903daa55a5814330714e4",
+    "sgp": "f261deee3ab55600e78724e557d9ae496f02edb9858035e7e53ba4905d320d7a",
+    "georgia": "8561ce2aa3816af224bcf9ff106bf5e6cdbe2c5a77d9d926a34a3c9f628b5bc5",
+    "california": "06cde569f9d5f0b2dc0cc0e28551da4ad1ea36212f09e29a2be7cd406332ce2a",
+    "new_york": "9b215146e5d5835ff2d0d48bd54fd29db876573c4a0e97e8bb22b212b79774bf",
 }
 
 

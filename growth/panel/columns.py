@@ -1,49 +1,35 @@
-"""Which column is what: the engine's own names, the R package's names, and the caller's mapping."""
+"""Which column is what: the layout's names, the engine's own, and the caller's mapping."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from growth.errors import ColumnError, did_you_mean, problem
+from growth.panel.layouts import LAYOUTS, Recognition, folded, recognise
 from growth.spec import GrowthSpec
 
 __all__ = [
     "CANONICAL",
+    "WELCOME",
+    "Header",
     "category_columns",
+    "check_header",
     "described",
     "flag_columns",
     "measurement_columns",
+    "read_header",
     "required_columns",
-    "resolve_columns",
     "school_columns",
-    "text_columns",
+    "used_columns",
 ]
 
 REQUIRED = ("student_id", "year", "subject", "grade", "score", "school_id")
 OPTIONAL = ("year_label", "district_id", "enrolled", "valid")
 CANONICAL = (*REQUIRED, *OPTIONAL)
 
-SGP_NAMES: dict[str, str] = {
-    "student_id": "ID",
-    "year": "YEAR",
-    "subject": "CONTENT_AREA",
-    "grade": "GRADE",
-    "score": "SCALE_SCORE",
-    "school_id": "SCHOOL_NUMBER",
-    "district_id": "DISTRICT_NUMBER",
-    "enrolled": "SCHOOL_ENROLLMENT_STATUS",
-    "valid": "VALID_CASE",
-    "race_ethnicity": "ETHNICITY",
-    "econ_disadvantaged": "FREE_REDUCED_LUNCH_STATUS",
-    "english_learner": "ELL_STATUS",
-    "disability": "IEP_STATUS",
-    "school_name": "SCHOOL_NAME",
-    "district_name": "DISTRICT_NAME",
-    "achievement_level": "ACHIEVEMENT_LEVEL",
-    "csem": "SCALE_SCORE_CSEM",
-    "gender": "GENDER",
-}
-"""Own name -> name in the long table of the R package SGP."""
+WELCOME = ("school_name", "district_name", "school_type", "achievement_level")
+"""Columns that no choice needs, and that reports show if they are there."""
 
 
 def flag_columns(spec: GrowthSpec) -> tuple[str, ...]:
@@ -87,35 +73,89 @@ def required_columns(spec: GrowthSpec) -> dict[str, str]:
     return first
 
 
-def resolve_columns(columns: Sequence[str], spec: GrowthSpec) -> dict[str, str]:
-    """Return own name -> the caller's column.
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the column names of a table say.
 
-    Precedence: ``columns.rename``, then the layout's name, then the own name itself.
+    Attributes
+    ----------
+    recognition : Recognition
+        The layout, its confidence, and the records per row if it is wide.
+    names : dict
+        Own name -> the caller's column; in a wide table also of what every record shares.
+    columns : tuple of str
+        The caller's columns, in order.
+    spec : GrowthSpec
+    """
+
+    recognition: Recognition
+    names: dict[str, str]
+    columns: tuple[str, ...]
+    spec: GrowthSpec
+
+    @property
+    def used(self) -> frozenset[str]:
+        """The caller's columns that the engine reads itself."""
+        own = {*used_columns(self.spec), *self.recognition.layout.side_columns, *WELCOME}
+        return frozenset(caller for name, caller in self.names.items() if name in own) | self.by_record
+
+    @property
+    def by_record(self) -> frozenset[str]:
+        """The caller's columns by subject or year of a wide table."""
+        return frozenset(caller for block in self.recognition.blocks for caller in block.columns.values())
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The caller's columns that are read from the table."""
+        carry = self.spec.columns.carry
+        if carry == "all":
+            return frozenset(self.columns)
+        return self.used | {self.names.get(name, name) for name in carry}
+
+    @property
+    def text(self) -> frozenset[str]:
+        """The caller's columns that must arrive as they are written: ids keep their leading zeros."""
+        own = {*used_columns(self.spec), *self.recognition.layout.side_columns}
+        return frozenset(caller for name, caller in self.names.items() if name in own) | self.by_record
+
+
+def used_columns(spec: GrowthSpec) -> tuple[str, ...]:
+    """Return the own names of all columns that `spec` may use, in the order of the canonical table."""
+    used = (*CANONICAL, *flag_columns(spec), *category_columns(spec), *measurement_columns(spec))
+    return tuple(dict.fromkeys((*used, *school_columns(spec))))
+
+
+def read_header(columns: Sequence[str], spec: GrowthSpec) -> Header:
+    """Return the layout of a table and its names.
+
+    Precedence for each own name: ``columns.rename``, then the layout's names, then the own name itself; a
+    name that differs from one of these only in case, blanks and punctuation counts if it is the only one.
+    """
+    recognition = recognise(columns, spec.columns.layout)
+    if recognition.layout.blocks is not None and not recognition.blocks and not recognition.chosen:
+        recognition = recognise(columns, "growth")
+    names = _found(columns, spec, recognition)
+    return Header(recognition, names, tuple(columns), spec)
+
+
+def check_header(header: Header) -> None:
+    """Refuse a header without a column that is needed, or with more than one for the same purpose.
 
     Raises
     ------
     ColumnError
-        Names every column that is needed and missing, every unusable entry of ``columns.rename``, and
-        every column whose name is taken by another one.
+        Names every column that is needed and missing, every unusable entry of ``columns.rename`` and
+        ``columns.fixed``, and every column whose name is taken by another one.
     """
-    needs = required_columns(spec)
-    found = _found(columns, spec)
     problems = [
-        *_misused(spec),
-        *_bad_renames(columns, spec, needs),
-        *_missing(columns, spec, found, needs),
-        *_taken(columns, found),
+        *_misused(header.spec),
+        *_no_blocks(header),
+        *_bad_renames(header),
+        *_missing(header),
+        *_taken(header),
     ]
     if problems:
         raise ColumnError(described(problems))
-    return found
-
-
-def text_columns(columns: Sequence[str], spec: GrowthSpec) -> list[str]:
-    """Return the caller's columns whose text must reach the engine as written (ids keep leading zeros)."""
-    used = {*CANONICAL, *flag_columns(spec), *category_columns(spec), *measurement_columns(spec)}
-    used |= {*school_columns(spec)}
-    return [caller for own, caller in _found(columns, spec).items() if own in used]
 
 
 def described(problems: Sequence[str]) -> str:
@@ -125,30 +165,45 @@ def described(problems: Sequence[str]) -> str:
     return "\n  - ".join([f"The table has {len(problems)} problems:", *problems])
 
 
-def _found(columns: Sequence[str], spec: GrowthSpec) -> dict[str, str]:
-    layout = _layout_names(columns, spec)
-    rename = spec.columns.rename
-    used = (*flag_columns(spec), *category_columns(spec), *measurement_columns(spec), *school_columns(spec))
-    wanted = dict.fromkeys((*CANONICAL, *used, *layout, *rename))
-    present = set(columns)
+def _found(columns: Sequence[str], spec: GrowthSpec, recognition: Recognition) -> dict[str, str]:
+    layout, rename = recognition.layout.names, spec.columns.rename
+    wanted = dict.fromkeys((*used_columns(spec), *layout, *WELCOME, *rename))
+    by_record = {caller for block in recognition.blocks for caller in block.columns.values()}
+    present = {name: name for name in columns if name not in by_record}
     claimed = set(rename.values())
+    loose = _loosely(present)
     found: dict[str, str] = {}
     for own in wanted:
-        choices = [rename[own]] if own in rename else [n for n in (layout.get(own), own) if n not in claimed]
-        caller = next((name for name in choices if name in present), None)
-        if caller is not None:
+        if own in spec.columns.fixed:
+            continue
+        if own in rename:
+            caller = present.get(rename[own])
+        else:
+            choices = [name for name in (*layout.get(own, ()), own) if name not in claimed]
+            exact = next((name for name in choices if name in present), None)
+            caller = exact or next((loose[folded(name)] for name in choices if folded(name) in loose), None)
+            caller = None if caller in claimed else caller
+        if caller is not None and (own in rename or caller not in found.values()):
             found[own] = caller
     return found
 
 
-def _layout_names(columns: Sequence[str], spec: GrowthSpec) -> Mapping[str, str]:
-    layout = spec.columns.layout
-    if layout == "auto":
-        present = set(columns)
-        own = sum(name in present for name in REQUIRED)
-        sgp = sum(SGP_NAMES[name] in present for name in REQUIRED)
-        layout = "sgp" if sgp > own else "growth"
-    return SGP_NAMES if layout == "sgp" else {}
+def _loosely(present: Mapping[str, str]) -> dict[str, str]:
+    """Return folded name -> column, for those that only one column has."""
+    loose: dict[str, list[str]] = {}
+    for name in present:
+        loose.setdefault(folded(name), []).append(name)
+    return {key: names[0] for key, names in loose.items() if len(names) == 1}
+
+
+def _no_blocks(header: Header) -> Iterator[str]:
+    layout = header.recognition.layout
+    if layout.blocks is not None and not header.recognition.blocks:
+        yield problem(
+            f"No column is a score by subject or year, as in columns.layout = {layout.name!r}",
+            rule=layout.title,
+            fix='name the columns so, or set columns.layout = "auto"',
+        )
 
 
 def _misused(spec: GrowthSpec) -> list[str]:
@@ -170,17 +225,32 @@ def _misused(spec: GrowthSpec) -> list[str]:
     ]
 
 
-def _bad_renames(columns: Sequence[str], spec: GrowthSpec, needs: Mapping[str, str]) -> list[str]:
-    known = dict.fromkeys((*CANONICAL, *needs, *SGP_NAMES))
-    problems = []
+def _bad_renames(header: Header) -> list[str]:
+    spec, columns = header.spec, header.columns
+    layouts = [
+        name for layout in LAYOUTS.values() for name in layout.names if name not in layout.side_columns
+    ]
+    known = dict.fromkeys(
+        (*CANONICAL, *required_columns(spec), *layouts, *WELCOME, *header.recognition.layout.side_columns)
+    )
+    problems = [
+        problem(
+            f"columns.{part} has the unknown own name {own!r}{did_you_mean(own, known)}",
+            fix=f"use one of {', '.join(known)}",
+        )
+        for part in ("rename", "fixed")
+        for own in getattr(spec.columns, part)
+        if own not in known
+    ]
+    problems += [
+        problem(
+            f"Column {own!r} is in the table, and columns.fixed gives it one value",
+            fix="take it out of columns.fixed, or drop the column",
+        )
+        for own in spec.columns.fixed
+        if own in columns
+    ]
     for own, caller in spec.columns.rename.items():
-        if own not in known:
-            problems.append(
-                problem(
-                    f"columns.rename has the unknown own name {own!r}{did_you_mean(own, known)}",
-                    fix=f"use one of {', '.join(known)}",
-                )
-            )
         if caller not in columns:
             problems.append(
                 problem(
@@ -192,25 +262,29 @@ def _bad_renames(columns: Sequence[str], spec: GrowthSpec, needs: Mapping[str, s
     return problems
 
 
-def _missing(
-    columns: Sequence[str], spec: GrowthSpec, found: Mapping[str, str], needs: Mapping[str, str]
-) -> list[str]:
-    layout = _layout_names(columns, spec)
-    free = [name for name in columns if name not in found.values()]
+def _missing(header: Header) -> list[str]:
+    spec, found, layout = header.spec, header.names, header.recognition.layout.names
+    by_record = {own for block in header.recognition.blocks for own in (*block.fixed, *block.columns)}
+    given = {*found, *spec.columns.rename, *spec.columns.fixed, *by_record}
+    given |= {"year"} if spec.columns.year_from_file_name else set()
+    free = [name for name in header.columns if name not in found.values()]
     problems = []
-    for own, by in needs.items():
-        if own in found or own in spec.columns.rename:
+    for own, by in required_columns(spec).items():
+        if own in given:
             continue
-        expected = layout.get(own, own)
+        expected = layout.get(own, (own,))[0]
         hint = did_you_mean(expected, free) or did_you_mean(own, free)
         fix = f'add it, or name it in the specification: columns.rename = {{ {own} = "<your column>" }}'
+        if own in ("year", "subject", "grade"):
+            fix += f', or give every row the same: columns.fixed = {{ {own} = "..." }}'
         if by != "every run":
             fix += f", or take it out of {by}"
         problems.append(problem(f"Column {expected!r} is missing{hint}", rule=f"needed by {by}", fix=fix))
     return problems
 
 
-def _taken(columns: Sequence[str], found: Mapping[str, str]) -> list[str]:
+def _taken(header: Header) -> list[str]:
+    found = header.names
     return [
         problem(
             f"Column {own!r} is in the table, but {caller!r} is to be used as {own}",
@@ -218,5 +292,5 @@ def _taken(columns: Sequence[str], found: Mapping[str, str]) -> list[str]:
             fix=f"drop or rename {own!r}",
         )
         for own, caller in found.items()
-        if own != caller and own in columns and own not in found.values()
+        if own != caller and own in header.columns and own not in found.values()
     ]

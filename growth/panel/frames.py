@@ -6,7 +6,8 @@ Errors of the reading libraries quote cell values, so they are replaced, never c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -14,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import polars as pl
 
 from growth.errors import ColumnError, TableError, problem
+from growth.panel.text_files import TextFormat, read_text_file
 
 __all__ = ["CallerFrame", "FrameKind", "Loaded", "hand_back", "load"]
 
@@ -21,7 +23,13 @@ CallerFrame: TypeAlias = Any
 """A polars, pandas, pyarrow or DuckDB frame."""
 FrameKind: TypeAlias = Literal["polars", "polars_lazy", "pandas", "pyarrow", "duckdb"]
 
-_READABLE = "CSV or Parquet files, and pandas, polars, pyarrow and DuckDB frames"
+Choice: TypeAlias = Callable[[list[str]], Collection[str]]
+"""Column names -> some of them."""
+
+_READABLE = "CSV or Parquet files, DuckDB databases, and pandas, polars, pyarrow and DuckDB frames"
+_TEXT_FILES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".tsv", ".tsv.gz")
+_DATABASE = "duckdb://"
+_YEAR_IN_NAME = re.compile(r"(?<!\d)((?:19|20|21)\d{2}(?:[-_](?:\d{4}|\d{2}))?)(?!\d)")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,23 +42,43 @@ class Loaded:
     """SHA-256 of the file's bytes; None for in-memory tables."""
 
 
-def load(source: CallerFrame | str | Path, text_columns: Callable[[list[str]], Collection[str]]) -> Loaded:
+def load(
+    source: CallerFrame | str | Path | Sequence[str | Path],
+    text_columns: Choice,
+    *,
+    wanted: Choice | None = None,
+    style: TextFormat = TextFormat(),  # noqa: B008
+    name_year: bool = False,
+) -> Loaded:
     """Bring a table into polars without changing it.
 
     Parameters
     ----------
-    source : path or frame
+    source : path, frame or sequence of paths
+        Files of one kind with the same columns are put one under the other. ``duckdb:///FILE?table=NAME`` and
+        ``duckdb:///FILE?query=SELECT ...`` name a table or query of a DuckDB database, which is only read.
     text_columns : callable
         Column names -> the columns that a CSV reader must not guess the type of (leading zeros).
+    wanted : callable, optional
+        Column names -> the columns to read; all if not given.
+    style : TextFormat, optional
+        Delimiter and encoding of text files.
+    name_year : bool
+        Add a column `year` with the year in each file's name.
 
     Raises
     ------
     TableError
         If the file is missing or unreadable, or the object is no supported frame.
     """
+    if isinstance(source, str) and source.startswith(_DATABASE):
+        return _load_database(source.removeprefix(_DATABASE), wanted)
     if isinstance(source, str | Path):
-        return _load_file(Path(source), text_columns)
-    return _load_frame(source)
+        source = [source]
+    named = isinstance(source, list | tuple) and all(isinstance(path, str | Path) for path in source)
+    if not named or not len(source):
+        return _load_frame(source, wanted)
+    return _load_files([Path(path) for path in source], text_columns, wanted, style, name_year)
 
 
 def hand_back(frame: pl.DataFrame, kind: FrameKind) -> CallerFrame:
@@ -66,57 +94,146 @@ def hand_back(frame: pl.DataFrame, kind: FrameKind) -> CallerFrame:
     return frame.lazy() if kind == "polars_lazy" else frame
 
 
-def _load_file(path: Path, text_columns: Callable[[list[str]], Collection[str]]) -> Loaded:
-    if not path.is_file():
-        raise TableError(problem(f"There is no file {str(path)!r}", fix="check the path"))
-    name = path.name.lower()
-    if name.endswith((".csv", ".csv.gz")):
-        frame = _read_csv(path, text_columns)
-    elif name.endswith((".parquet", ".pq")):
-        frame = _read_parquet(path)
-    else:
-        raise TableError(
-            problem(f"File {path.name!r} is of no known kind", fix="give a .csv, .csv.gz or .parquet file")
-        )
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Loaded(frame, "polars", digest)
-
-
-def _read_csv(path: Path, text_columns: Callable[[list[str]], Collection[str]]) -> pl.DataFrame:
+def _load_files(
+    paths: Sequence[Path], text_columns: Choice, wanted: Choice | None, style: TextFormat, name_year: bool
+) -> Loaded:
+    parts = []
+    for path in paths:
+        frame, digest = _load_file(path, text_columns, wanted, style)
+        if name_year:
+            frame = _with_year(frame, path)
+        parts.append((frame, digest))
+    if len(parts) == 1:
+        return Loaded(parts[0][0], "polars", parts[0][1])
+    digest = hashlib.sha256("".join(digest for _, digest in parts).encode()).hexdigest()
     try:
-        header = pl.read_csv(path, n_rows=0, infer_schema=False).columns
-        as_text = dict.fromkeys(text_columns(header), pl.String)
-        return pl.read_csv(path, schema_overrides=as_text, infer_schema_length=None)
-    except pl.exceptions.NoDataError:
-        raise TableError(
-            problem(f"File {path.name!r} is empty", fix="give a table with a header line")
-        ) from None
+        return Loaded(pl.concat([frame for frame, _ in parts], how="vertical_relaxed"), "polars", digest)
     except pl.exceptions.PolarsError:
         raise TableError(
             problem(
-                f"File {path.name!r} cannot be read as CSV",
-                rule="UTF-8 text, commas between fields, one header line, as many fields in every line",
-                fix="save it as UTF-8 CSV or as Parquet",
+                f"The {len(parts)} files do not have the same columns in the same order and types",
+                fix="write them alike, or put them together before",
             )
         ) from None
 
 
-def _read_parquet(path: Path) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError):
+def _with_year(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+    years = _YEAR_IN_NAME.findall(path.name)
+    if len(years) != 1 or "year" in frame.columns:
+        what = "has a column 'year'" if "year" in frame.columns else f"has {len(years)} years in its name"
         raise TableError(
-            problem(f"File {path.name!r} cannot be read as Parquet", fix="write it again")
+            problem(
+                f"File {path.name!r} {what}",
+                rule="columns.year_from_file_name takes the year from the name, which holds exactly one",
+                fix="rename the file, or give columns.fixed.year instead",
+            )
+        )
+    return frame.with_columns(pl.lit(years[0]).alias("year"))
+
+
+def _load_file(
+    path: Path, text_columns: Choice, wanted: Choice | None, style: TextFormat
+) -> tuple[pl.DataFrame, str]:
+    if not path.is_file():
+        raise TableError(problem(f"There is no file {str(path)!r}", fix="check the path"))
+    name = path.name.lower()
+    if name.endswith(_TEXT_FILES):
+        return read_text_file(path, text_columns, wanted, style)
+    if not name.endswith((".parquet", ".pq")):
+        raise TableError(
+            problem(
+                f"File {path.name!r} is of no known kind",
+                fix="give a .csv, .txt or .tsv file (also with .gz) or a .parquet file",
+            )
+        )
+    frame = _read_parquet(path, wanted)
+    with path.open("rb") as file:
+        return frame, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_parquet(path: Path, wanted: Choice | None) -> pl.DataFrame:
+    try:
+        columns = list(pl.read_parquet_schema(path))
+    except (Exception, pl.exceptions.PanicException):
+        raise TableError(_damaged(path)) from None
+    kept = _kept(columns, wanted)
+    try:
+        return pl.read_parquet(path, columns=kept)
+    except (Exception, pl.exceptions.PanicException):
+        # damaged files raise errors of many classes, and panics, that may quote cells
+        raise TableError(_damaged(path)) from None
+
+
+def _damaged(path: Path) -> str:
+    return problem(
+        f"File {path.name!r} cannot be read as Parquet",
+        rule="a whole Parquet file: it may be cut short or damaged",
+        fix="write or copy it again",
+    )
+
+
+def _kept(columns: list[str], wanted: Choice | None) -> list[str]:
+    if wanted is None:
+        return columns
+    chosen = wanted(columns)
+    return [name for name in columns if name in chosen]
+
+
+def _load_database(address: str, wanted: Choice | None) -> Loaded:
+    name, _, rest = address.partition("?")
+    key, _, value = rest.partition("=")
+    relative = Path(name.removeprefix("/"))
+    path = relative if relative.is_file() else Path(name)
+    if key not in ("table", "query") or not value:
+        raise TableError(
+            problem(
+                "The address of a database names no table",
+                rule="duckdb:///FILE?table=NAME or duckdb:///FILE?query=SELECT ...",
+                fix="add ?table= and the name of a table or view",
+            )
+        )
+    if not path.is_file():
+        raise TableError(problem(f"There is no file {str(path)!r}", fix="check the path"))
+    duckdb = _duckdb()
+    try:
+        with duckdb.connect(str(path), read_only=True) as database:
+            relation = database.table(value) if key == "table" else database.sql(value)
+            if relation is not None:
+                return Loaded(_of_relation(relation, wanted), "polars", None)
+            raise duckdb.Error
+    except duckdb.Error:
+        raise TableError(
+            problem(
+                f"The {key} cannot be read from {path.name!r}",
+                rule="a DuckDB database that no other program has open for writing; SQL that DuckDB runs",
+                fix="try the same in DuckDB itself, whose messages may quote data",
+            )
         ) from None
 
 
-def _load_frame(source: CallerFrame) -> Loaded:
+def _duckdb() -> Any:  # noqa: ANN401
+    try:
+        import duckdb
+    except ModuleNotFoundError:
+        raise TableError(
+            problem("Reading a database needs DuckDB", fix="pip install 'growth[frames]'")
+        ) from None
+    return duckdb
+
+
+def _of_relation(relation: CallerFrame, wanted: Choice | None) -> pl.DataFrame:
+    kept = _kept(list(relation.columns), wanted)
+    quoted = ['"' + name.replace('"', '""') + '"' for name in kept]
+    frame: pl.DataFrame = relation.project(", ".join(quoted)).pl()
+    return frame
+
+
+def _load_frame(source: CallerFrame, wanted: Choice | None) -> Loaded:
     import narwhals as nw
 
     try:
         wrapped = nw.from_native(source)
-        wrapped.collect_schema()
+        columns = wrapped.collect_schema().names()
     except TypeError:
         raise TableError(
             problem(f"A {type(source).__name__} is not a table that can be read", rule=_READABLE)
@@ -124,6 +241,9 @@ def _load_frame(source: CallerFrame) -> Loaded:
     except nw.exceptions.DuplicateError:
         raise ColumnError(_repeated_names(source)) from None
     kind = _kind(wrapped)
+    kept = _kept(columns, wanted)
+    if len(kept) < len(columns):
+        wrapped = wrapped.select(kept)
     try:
         eager = wrapped.collect(backend="polars") if isinstance(wrapped, nw.LazyFrame) else wrapped
         return Loaded(eager.to_polars(), kind, None)

@@ -26,12 +26,20 @@ __all__ = [
 _MISSING_TEXT: Final = ("", "NA")
 _YEARS: Final = range(1900, 2201)
 _GRADES: Final = range(-1, 14)
-_KINDERGARTEN: Final = {"K": 0, "KG": 0, "KINDERGARTEN": 0, "PK": -1, "PREK": -1}
-_YES: Final = frozenset({"yes", "y", "true", "t", "1"})
-_NO: Final = frozenset({"no", "n", "false", "f", "0"})
+_ORDINALS: Final = (
+    *("FIRST", "SECOND", "THIRD", "FOURTH", "FIFTH", "SIXTH", "SEVENTH", "EIGHTH", "NINTH", "TENTH"),
+    *("ELEVENTH", "TWELFTH"),
+)
+_NAMED_GRADES: Final = (
+    dict.fromkeys(("K", "KG", "KN", "KINDERGARTEN"), 0)
+    | dict.fromkeys(("PK", "PREK", "PRE-K", "PREKINDERGARTEN", "PRESCHOOL/PREKINDERGARTEN"), -1)
+    | {f"{word} GRADE": grade for grade, word in enumerate(_ORDINALS, 1)}
+)
+_YES: Final = frozenset({"yes", "y", "true", "t", "1", "1.0"})
+_NO: Final = frozenset({"no", "n", "false", "f", "0", "0.0"})
 _PREFIXED_ANSWER: Final = re.compile(r".*[\s:_-](yes|no)")
-_SCHOOL_YEAR: Final = re.compile(r"(\d{4})\s*[-_/–]\s*(\d{4}|\d{2})")
-_GRADE: Final = re.compile(r"(?:GRADE|GR|G)?[\s_.]*(\d{1,2})")
+_SCHOOL_YEAR: Final = re.compile(r"(?:SY\s*)?(\d{4})\s*[-_/–]\s*(\d{4}|\d{2})")
+_GRADE: Final = re.compile(r"(?:GRADE|GR|G)?[\s_.]*(\d{1,2})(?:\.0|\s*(?:ST|ND|RD|TH)(?:\s+GRADE)?)?")
 _EXACT_INTEGER: Final = 2.0**53
 """Whole numbers beyond this lose digits as float64, so ids would run together."""
 
@@ -67,7 +75,7 @@ def read_year(column: pl.Series) -> Parsed:
 
 
 def read_grade(column: pl.Series) -> Parsed:
-    """Read grades: 3, ``03``, ``Grade 3``, ``K`` (0), ``PK`` (-1) (Int16)."""
+    """Read grades: 3, ``03``, ``Grade 3``, ``3rd``, ``Third grade``, ``K`` (0), ``PK`` (-1) (Int16)."""
     return _by_distinct(column, _grade, pl.Int16())
 
 
@@ -131,7 +139,8 @@ def _lost(before: pl.Series, after: pl.Series) -> int:
 
 
 def _year(text: str) -> int | None:
-    if text.isdecimal():
+    text = text.upper().removesuffix(".0")
+    if text.isascii() and text.isdecimal():
         year = int(text)
         return year if year in _YEARS else None
     match = _SCHOOL_YEAR.fullmatch(text)
@@ -144,8 +153,8 @@ def _year(text: str) -> int | None:
 
 def _grade(text: str) -> int | None:
     text = text.upper()
-    if text in _KINDERGARTEN:
-        return _KINDERGARTEN[text]
+    if text in _NAMED_GRADES:
+        return _NAMED_GRADES[text]
     match = _GRADE.fullmatch(text)
     grade = int(match[1]) if match else -1 if text == "-1" else None
     return grade if grade in _GRADES else None

@@ -1,5 +1,6 @@
 """Every policy choice on one page: the frozen `GrowthSpec` and its presets."""
 
+from growth.spec.columns import Columns, LayoutName
 from growth.spec.eblp import EblpPart
 from growth.spec.freeze import PARTS, Freeze, FrozenPart
 from growth.spec.index import Definitions, Index, Metric
@@ -7,7 +8,6 @@ from growth.spec.intervals import Intervals, IntervalSource
 from growth.spec.model import (
     Basis,
     Cohorts,
-    Columns,
     Correction,
     CsemTable,
     GrowthSpec,
@@ -20,6 +20,7 @@ from growth.spec.model import (
 )
 from growth.spec.pairing import Pairing
 from growth.spec.peers import Peers
+from growth.spec.rows import Rows
 from growth.spec.school import Groups, School
 from growth.spec.simex import Simex
 
@@ -40,12 +41,14 @@ __all__ = [
     "IntervalSource",
     "Intervals",
     "Knots",
+    "LayoutName",
     "Levels",
     "Measurement",
     "Metric",
     "Pairing",
     "Peers",
     "Quantiles",
+    "Rows",
     "Scale",
     "School",
     "Simex",

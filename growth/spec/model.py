@@ -20,12 +20,14 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from growth._types import FloatArray
 from growth.errors import SpecError, did_you_mean
+from growth.spec.columns import Columns
 from growth.spec.freeze import Freeze
 from growth.spec.index import Index
 from growth.spec.intervals import Intervals
 from growth.spec.pairing import Pairing
 from growth.spec.part import PART
 from growth.spec.peers import Peers
+from growth.spec.rows import Rows
 from growth.spec.school import Groups, School
 from growth.spec.simex import Simex, refuse_contradictions
 
@@ -37,15 +39,6 @@ Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 class _Part(BaseModel):
     model_config = PART
-
-
-class Columns(_Part):
-    """How the caller's table is read."""
-
-    layout: Literal["auto", "growth", "sgp"] = "auto"
-    """Naming scheme: the engine's own, the R package's, or recognised from the column names."""
-    rename: dict[str, str] = {}
-    """Own name -> the caller's column, for every column that the layout does not already find."""
 
 
 class Scale(_Part):
@@ -252,6 +245,7 @@ class GrowthSpec(_Part):
 
     name: str = "custom"
     columns: Columns = Columns()
+    rows: Rows = Rows()
     scale: Scale = Scale()
     cohorts: Cohorts = Cohorts()
     peers: Peers = Peers()
