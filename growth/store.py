@@ -20,8 +20,6 @@ import hashlib
 import json
 import math
 import re
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +27,7 @@ from typing import Any
 
 import polars as pl
 
+from growth.disk import reserve, whole_file, whole_folder
 from growth.errors import GrowthError, StoreError, problem
 from growth.freeze import FreezeBundle, pack, unpack
 from growth.index import LevelCuts
@@ -87,17 +86,15 @@ def save_run(
     Raises
     ------
     StoreError
-        If the folder is not empty, or cannot be written.
+        If the folder is not empty, is being written by another run, or cannot be written.
     """
     target = Path(folder).resolve()
-    check_free(target, overwrite=overwrite)
-    with _disk(target, OSError, pl.exceptions.PolarsError), _aside(target) as aside:
+    with _place(target, overwrite=overwrite) as aside:
         _write(run, aside)
         for name, write in (extras or {}).items():
             write(aside / name)
         manifest = {**run.manifest, "files": _digests(aside)}
         _write_json(aside / MANIFEST, manifest)
-        _put_in_place(aside, target)
     return target
 
 
@@ -176,14 +173,10 @@ def save_bundle(bundle: FreezeBundle, file: str | Path, *, overwrite: bool = Fal
     if target.is_dir() or (target.exists() and not overwrite):
         what = f"{str(file)!r} already exists"
         raise StoreError(problem(what, fix="choose another name, or allow it to be overwritten"))
-    aside = _beside(target)
     with _disk(target, OSError, what="The bundle"):
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with whole_file(target) as aside:
             aside.write_bytes(bundle.to_bytes())
-            aside.replace(target)
-        finally:
-            aside.unlink(missing_ok=True)
     return target
 
 
@@ -231,15 +224,13 @@ def save_tables(
         If the folder is not empty, or cannot be written.
     """
     target = Path(folder).resolve()
-    check_free(target, overwrite=overwrite)
-    with _disk(target, OSError, pl.exceptions.PolarsError), _aside(target) as aside:
+    with _place(target, overwrite=overwrite) as aside:
         for name, frame in frames.items():
             _write_frame(frame, aside, name)
         (aside / SPEC).write_text(spec.to_toml(), "utf-8")
         if cuts is not None:
             _write_json(aside / CUTS, cuts.to_dict())
         _write_json(aside / MANIFEST, {"tables": list(frames), "spec": spec.digest, "files": _digests(aside)})
-        _put_in_place(aside, target)
     return target
 
 
@@ -321,6 +312,15 @@ def spreadsheet_safe(frame: pl.DataFrame) -> pl.DataFrame:
     return guarded.rename({name: f"'{name}" for name in guarded.columns if re.match(_FORMULA_START, name)})
 
 
+@contextmanager
+def _place(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Reserve a folder and give one to write to that takes its place."""
+    with _disk(target, OSError, pl.exceptions.PolarsError), reserve(target):
+        check_free(target, overwrite=overwrite)
+        with whole_folder(target) as aside:
+            yield aside
+
+
 def _write(run: GrowthRun, folder: Path) -> None:
     for name, frame in run.frames.items():
         _write_frame(frame, folder, name)
@@ -333,36 +333,6 @@ def _write(run: GrowthRun, folder: Path) -> None:
 def _write_frame(frame: pl.DataFrame, folder: Path, name: str) -> None:
     frame.write_parquet(folder / f"{name}.parquet")
     spreadsheet_safe(frame).write_csv(folder / f"{name}.csv")
-
-
-@contextmanager
-def _aside(target: Path) -> Iterator[Path]:
-    """Give a folder on the same disk that vanishes if anything goes wrong."""
-    aside = _beside(target)
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _put_in_place(aside: Path, target: Path) -> None:
-    """Rename; an earlier run steps aside first, and comes back if the new one cannot take its place."""
-    if not target.exists():
-        aside.rename(target)
-        return
-    old = _beside(target)
-    target.rename(old)
-    try:
-        aside.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _beside(target: Path) -> Path:
-    return target.with_name(f".{target.name}-{secrets.token_hex(4)}")
 
 
 @contextmanager

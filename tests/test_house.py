@@ -18,6 +18,7 @@ import growth
 FLOORS: dict[str, int] = {
     "_types": 0,
     "errors": 0,
+    "disk": 0,
     "measures": 0,
     "spec": 1,
     "kernels": 1,
