@@ -1,8 +1,8 @@
 """Files and folders that appear whole or not at all, and folders that one process writes at a time.
 
-What is written goes aside first, is flushed to the disk and then renamed. An interruption, at any moment, leaves
-the old or the new, and leavings that the next writer removes under the folder's lock. The lock is the operating
-system's: it goes with the process that holds it, however that ends.
+What is written goes aside first, is flushed to the disk and then renamed. An interruption, at any moment,
+leaves the old or the new, and leavings that the next writer removes under the folder's lock. The lock is the
+operating system's: it goes with the process that holds it, however that ends.
 """
 
 from __future__ import annotations

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -67,9 +69,10 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
 
 
 def test_another_thread_is_refused(tmp_path: Path) -> None:
-    from concurrent.futures import ThreadPoolExecutor
+    together = Barrier(2)
 
     def take() -> str:
+        together.wait()
         try:
             with reserve(tmp_path / "run"):
                 time.sleep(0.2)
@@ -99,16 +102,14 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     target = tmp_path / "file"
     with whole_file(target) as aside:
         aside.write_text("one")
-    with pytest.raises(RuntimeError), whole_file(target) as aside:
-        aside.write_text("tw")
-        raise RuntimeError
+    with pytest.raises(UnicodeEncodeError), whole_file(target) as aside:
+        aside.write_text("tw\ud800", "utf-8")
     assert target.read_text() == "one"
     assert names(tmp_path) == {"file"}
 
 
 def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "run"
-    with pytest.raises(RuntimeError), reserve(target), whole_folder(target) as aside:
-        (aside / "file").write_text("half")
-        raise RuntimeError
+    with pytest.raises(UnicodeEncodeError), reserve(target), whole_folder(target) as aside:
+        (aside / "file").write_text("half\ud800", "utf-8")
     assert names(tmp_path) == set()
