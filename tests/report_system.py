@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from growth.school import Ledger, fairness_ledger
+from growth.index import with_last_year
+from growth.school import Ledger, fairness_ledger, school_history
 from growth.spec import GrowthSpec
 
 CANARY = "CANARY7"
@@ -20,6 +21,7 @@ HOSTILE = (
     "<!-- Ångström & “Søn” Élementary",
     "{{ 7 * 7 }} ${7 * 7}",
 )
+DISTRICTS = ("North Bay", "=HYPERLINK(1)", "<b>South</b> Bay")
 RACES = ("Asian", "Black", "Hispanic", "White", "Two or more races")
 _PREFIXES = ("Alder", "Birch", "Cedar", "Dogwood", "Elm", "Fir", "Hazel", "Juniper", "Laurel", "Maple", "Oak")
 _SUFFIXES = ("Elementary", "Middle School", "Academy", "K-8 School")
@@ -45,16 +47,10 @@ def made_run(
     spec = spec or GrowthSpec.preset("core")
     students = _students(n_schools, years, np.random.default_rng(seed))
     schools = _schools(students, spec, np.random.default_rng(seed + 1))
-    levels = schools.select(
-        "year",
-        "subject",
-        "group",
-        "school_id",
-        "growth_percentile",
-        (pl.col("growth_percentile") / 10).floor().clip(0, 9).add(1).cast(pl.Int8).alias("level"),
-        "reason",
-    )
+    levels = _levels(schools)
     frames = {"students": students, "schools": schools, "levels": levels}
+    if len(years) > 1:
+        frames["history"] = school_history(schools, spec)
     frames |= {"counts": _counts(students), "cells": _cells(students)}
     ledger = _ledger(students, spec)
     frames |= {"fairness": ledger.groups, "neutrality": ledger.neutrality}
@@ -72,6 +68,7 @@ def _students(n_schools: int, years: tuple[int, ...], rng: np.random.Generator) 
         "student_id": [f"{CANARY}-{i:06d}" for i in range(n)],
         "school_id": [f"S{i:04d}" for i in school],
         "school_name": [names[i] for i in school],
+        "district_id": [DISTRICTS[i % len(DISTRICTS)] for i in school],
         "grade": (3 + rng.integers(0, 6, n)).astype(np.int16),
         "race_ethnicity": rng.choice(RACES, n, p=(0.06, 0.14, 0.46, 0.26, 0.08)),
     }
@@ -110,6 +107,7 @@ def _block(
             "sgp": np.clip(np.ceil(100 * percentile), 1, 99).astype(np.int16),
             "percentile": percentile,
             "expected_score": expected,
+            "prior_score": expected,
             "highest": [True] * len(z),
         }
     )
@@ -181,12 +179,40 @@ def _ranked(block: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     return block.with_columns(
         pl.Series("mean_se", se),
         pl.Series("effect", mean),
+        pl.Series("effect_se", se),
         pl.Series("shrunk", shrunk),
         pl.Series("shrunk_se", shrunk_se),
         pl.Series("growth_percentile", place),
         pl.Series("growth_percentile_low", np.minimum(low, place)),
         pl.Series("growth_percentile_high", np.maximum(high, place)),
+        *(
+            pl.Series(f"p_level_{level}", ((draws // 10).clip(0, 9) == level - 1).mean(axis=1))
+            for level in range(1, 11)
+        ),
+        pl.Series("p_bottom_5", (draws < 5).mean(axis=1)),
     )
+
+
+def _levels(schools: pl.DataFrame) -> pl.DataFrame:
+    gp = pl.col("growth_percentile")
+    level = (gp / 10).floor().clip(0, 9).add(1).cast(pl.Int8)
+    points = {k: pl.when(level + k <= 10).then(10.0 * (level + k - 1) - gp) for k in (1, 2, 3)}
+    levels = schools.select(
+        "year",
+        "subject",
+        "group",
+        "school_id",
+        gp,
+        level.alias("level"),
+        "reason",
+        *(p.alias(f"points_to_next_{k}") for k, p in points.items()),
+        *((p / 7).alias(f"effect_to_next_{k}") for k, p in points.items()),
+        *(
+            (p / 140 * pl.col("n")).ceil().cast(pl.Int64).alias(f"students_to_next_{k}")
+            for k, p in points.items()
+        ),
+    )
+    return with_last_year(levels)
 
 
 def _place(reference: np.ndarray, value: np.ndarray) -> np.ndarray:

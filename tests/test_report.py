@@ -36,8 +36,11 @@ RESULTS = [
     "growth_percentile_low",
     "growth_percentile_high",
     "level",
-    "average_percentile",
+    "effect",
+    "shrunk",
 ]
+WHOLE = ("effect", "result", "ach", "p", "bottom", "points", "gain", "students", "last", "told")
+"""Embedded for all students of a school only."""
 
 
 class Page(HTMLParser):
@@ -95,8 +98,8 @@ def data(page: Page) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def embedded(data: dict[str, Any]) -> pl.DataFrame:
     """The embedded results, one row each, codes resolved."""
-    rows = pl.DataFrame(data["rows"], infer_schema_length=None)
-    ids = [school for school, _ in data["schools"]]
+    rows = resolved_rows(data)
+    ids = data["schools"]["id"]
     groups = publishable_groups(data)
     return rows.with_columns(
         pl.col("school").replace_strict(range(len(ids)), ids).alias("school_id"),
@@ -106,6 +109,21 @@ def embedded(data: dict[str, Any]) -> pl.DataFrame:
         pl.col("group").replace_strict(range(len(groups)), groups, return_dtype=pl.String),
         pl.col("year").replace_strict(range(len(data["years"])), data["years"]),
     )
+
+
+def resolved_rows(data: dict[str, Any]) -> pl.DataFrame:
+    """Fill up the columns of results, which end where withheld ones begin, and join what is of schools."""
+    columns = dict(data["rows"])
+    every, shown = len(columns["school"]), len(columns["gp"])
+    nothing = [None] * (every - shown)
+    columns["reason"] = [None] * shown + columns["reason"]
+    for name in ("gp", "lo", "hi", "level", "detail"):
+        columns[name] = columns[name] + nothing
+    columns["detail"] = [None if at is None else data["details"][at] for at in columns["detail"]]
+    rows = pl.DataFrame(columns, infer_schema_length=None).with_row_index("row")
+    whole = {name: data["whole"][name] for name in ("row", *WHOLE)}
+    typed = pl.DataFrame(whole, infer_schema_length=None).with_columns(pl.col("row").cast(pl.UInt32))
+    return rows.join(typed, on="row", how="left", maintain_order="left")
 
 
 def publishable_groups(data: dict[str, Any]) -> list[str]:
@@ -145,13 +163,15 @@ def test_hostile_names_are_text_and_only_text(html: str, page: Page, data: dict[
     assert [tag for tag, _ in page.tags].count("script") == 3
     assert "alert(1)</script>" not in html
     assert "onerror=alert(2)>" not in html
-    assert set(HOSTILE) <= {name for _, name in data["schools"]}
+    assert set(HOSTILE) <= set(data["schools"]["name"])
     assert not re.search("[<>&\u2028\u2029]", page.scripts[0])
 
 
 def test_the_program_never_makes_markup_of_text() -> None:
-    program = Path(render_report.__code__.co_filename).parent / "templates" / "page.js"
-    text = program.read_text("utf-8")
+    templates = Path(render_report.__code__.co_filename).parent / "templates"
+    chapters = sorted(templates.glob("*.js"))
+    assert len(chapters) == 5
+    text = "".join(path.read_text("utf-8") for path in chapters)
     for name in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "fetch(", "http"):
         assert name not in text
 
@@ -180,7 +200,7 @@ def test_small_numbers_are_nowhere(run: MadeRun, embedded: pl.DataFrame, data: d
     rows = small.join(embedded, on=keys, how="left")
     assert rows["reason"].null_count() == 0
     assert {data["reasons"][reason] for reason in rows["reason"]} == {"Fewer than 20 students"}
-    for name in ("n", "gp", "lo", "hi", "level", "average", "ach"):
+    for name in ("n", "gp", "lo", "hi", "level", *WHOLE):
         assert rows[name].null_count() == rows.height, name
 
 
@@ -196,7 +216,11 @@ def test_results_that_may_be_shown_are_shown(run: MadeRun, embedded: pl.DataFram
     everyone = large.filter(pl.col("group") == "All")
     assert (everyone["n"] == everyone["n_page"]).all()
     assert everyone["ach"].null_count() == 0
-    assert large.filter(pl.col("group") != "All")["average"].null_count() == large.height - everyone.height
+    groups = embedded.filter(pl.col("group") != "All")
+    assert [name for name in WHOLE if groups[name].null_count() < groups.height] == []
+    shown = embedded.filter((pl.col("group") == "All") & pl.col("reason").is_null())
+    below = shown.filter(pl.col("level") < 10)
+    assert [name for name in WHOLE if name != "last" and below[name].null_count()] == []
 
 
 def test_no_count_gives_a_small_group_away(embedded: pl.DataFrame) -> None:
@@ -243,9 +267,19 @@ def test_hidden_counts_by_hand() -> None:
             "growth_percentile_low": 30.0,
             "growth_percentile_high": 70.0,
             "reason": pl.Series([None] * 5 + ["n_below_minimum", None], dtype=pl.String),
+            **dict.fromkeys(["effect", "effect_se", "shrunk", "shrunk_se", "p_bottom_5"], 1.0),
+            **{f"p_level_{level}": 0.1 for level in range(1, 11)},
         }
     )
-    levels = schools.select("year", "subject", "group", "school_id", pl.lit(6).alias("level"))
+    ways = [f"{what}_to_next_{k}" for what in ("points", "effect", "students") for k in (1, 2, 3)]
+    levels = schools.select(
+        "year",
+        "subject",
+        "group",
+        "school_id",
+        pl.lit(6).alias("level"),
+        *(pl.lit(1).alias(name) for name in (*ways, "level_last_year")),
+    )
     shown = publishable(schools, levels, spec)
     n = dict(shown.select("group", "n").iter_rows())
     # 15 students are not English learners; the 8 of race C would follow from A and B, so B hides as well.
@@ -523,9 +557,11 @@ def _contrast(one: str, other: str) -> float:
 def test_colors_are_legible_in_light_dark_and_print(html: str) -> None:
     style = html[html.index("<style>") : html.index("</style>")]
     palettes = [
-        dict(re.findall(r"--(\w+): (#\w+)", block)) for block in re.findall(r":root \{(.*?)\}", style, re.S)
+        dict(re.findall(r"--(\w+): (#\w+)", block))
+        for block in re.findall(r":root[^{}]*\{([^{}]*--paper[^{}]*)\}", style)
     ]
-    assert len(palettes) == 3
+    assert len(palettes) == 4
+    assert palettes[1] == palettes[2], "dark by the system and dark by choice are the same"
     for palette in palettes:
         for ground in ("paper", "raised"):
             for text in ("ink", "muted"):

@@ -21,6 +21,8 @@ INK, MUTED, LINE, PAPER = "var(--ink)", "var(--muted)", "var(--line)", "var(--pa
 LOST, KEPT = "var(--below)", "var(--kept)"
 STANDING = {"below": "var(--below)", "average": "var(--average)", "above": "var(--above)"}
 AVERAGE = 50
+BRUSH = "brush"
+"""What the reader drags over circles to list their schools."""
 THOUSANDS = "format(datum.value, ',')"
 NARROW = "width < 450"
 """A phone [pixels]."""
@@ -39,12 +41,16 @@ def chart_specs(achievement_range: tuple[float, float], most_students: int) -> d
     Returns
     -------
     dict
-        ``ranks``, ``achievement``, ``levels`` and ``waterfall``: Vega-Lite, data named ``rows``.
+        ``ranks``, ``achievement``, ``levels``, ``changes``, ``chances``, ``years`` and ``waterfall``:
+        Vega-Lite, data named ``rows``.
     """
     charts = {
         "ranks": _ranks(),
         "achievement": _achievement(achievement_range, most_students),
         "levels": _levels(),
+        "changes": _changes(),
+        "chances": _chances(),
+        "years": _years(),
         "waterfall": _waterfall(),
     }
     return {name: _plain(chart) for name, chart in charts.items()}
@@ -89,8 +95,14 @@ def _achievement(span: tuple[float, float], most: int) -> Chart:
     )
     y = _percentile_axis("gp:Q")
     size = alt.Size("n:Q", scale=alt.Scale(domain=[0, most], range=[0, 420]), legend=None)
-    circles = base.mark_circle(opacity=0.55, stroke=PAPER, strokeWidth=0.75).encode(
-        x=x, y=y, size=size, color=_standing(), tooltip=_tooltip(achievement=True)
+    brush = alt.selection_interval(
+        name=BRUSH, mark=alt.BrushConfig(fill=MUTED, fillOpacity=0.12, stroke=MUTED, strokeOpacity=0.6)
+    )
+    circles = (
+        base.mark_circle(opacity=0.55, stroke=PAPER, strokeWidth=0.75, cursor="pointer")
+        .encode(x=x, y=y, size=size, color=_standing(), tooltip=_tooltip(achievement=True))
+        .add_params(brush)
+        .properties(name="circles")
     )
     chosen = _chosen(base)
     picked = alt.layer(
@@ -127,6 +139,57 @@ def _levels() -> Chart:
     )
     numbers = base.mark_text(fontSize=11.5, color=INK).encode(x=x, y=y, text="shown:N")
     return alt.layer(tiles, numbers).properties(width="container", height=27)
+
+
+def _changes() -> Chart:
+    """How many schools went from which level to which."""
+    base = _base()
+    ten = alt.Scale(domain=list(range(1, 11)), paddingInner=0.06)
+    axis = alt.Axis(labelAngle=0, domain=False, ticks=False, labelPadding=6, titlePadding=8)
+    x = alt.X("last:O", title="Level the year before", scale=ten, axis=axis)
+    up = alt.Scale(domain=list(range(10, 0, -1)), paddingInner=0.06)
+    y = alt.Y("level:O", title="Level this year", sort=None, scale=up, axis=axis)
+    tiles = base.mark_rect(cornerRadius=3).encode(
+        x=x,
+        y=y,
+        color=_standing(),
+        opacity=alt.Opacity(
+            "share:Q", scale=alt.Scale(domain=[0, 0.04], range=[0.06, 0.6], clamp=True), legend=None
+        ),
+    )
+    numbers = base.mark_text(fontSize=11.5, color=INK).encode(x=x, y=y, text="shown:N")
+    return alt.layer(tiles, numbers).properties(width="container", height=330)
+
+
+def _chances() -> Chart:
+    """Probability of each level for one school; the level it has stands out."""
+    base = _base()
+    x = alt.X(
+        "level:O",
+        title="Level",
+        scale=alt.Scale(domain=list(range(1, 11)), paddingInner=0.15),
+        axis=alt.Axis(labelAngle=0, domain=False, ticks=False, labelPadding=6),
+    )
+    y = alt.Y("p:Q", axis=None, scale=alt.Scale(domain=[0, alt.ExprRef("max(40, peak)")], nice=False))
+    own = alt.condition("datum.own", alt.value("var(--above)"), alt.value(KEPT))
+    bars = base.mark_bar(cornerRadiusEnd=2).encode(x=x, y=y, color=own)
+    numbers = base.mark_text(fontSize=11.5, color=INK, baseline="bottom", dy=-3).encode(
+        x=x, y=y, text="shown:N"
+    )
+    peak = alt.param(name="peak", value=40)
+    return alt.layer(bars, numbers).add_params(peak).properties(width="container", height=130)
+
+
+def _years() -> Chart:
+    """Growth percentile with its band, year by year, for one school."""
+    base = _base()
+    x = alt.X("year:O", title=None, axis=alt.Axis(labelAngle=0, domain=False, ticks=False, labelPadding=6))
+    band = base.mark_rule(strokeWidth=5, strokeCap="round", opacity=0.4).encode(
+        x=x, y=_percentile_axis("lo:Q"), y2="hi:Q", color=_standing()
+    )
+    points = base.mark_circle(size=90, opacity=1).encode(x=x, y=_percentile_axis("gp:Q"), color=_standing())
+    line = base.mark_line(color=MUTED, strokeWidth=1).encode(x=x, y=_percentile_axis("gp:Q"))
+    return alt.layer(_line("y", AVERAGE), line, band, points).properties(width="container", height=170)
 
 
 def _waterfall() -> Chart:
@@ -215,7 +278,7 @@ def _plain(chart: Chart) -> dict[str, Any]:
     """Return the chart as a dict with the page's typography and without any address."""
     spec: dict[str, Any] = chart.to_dict(validate=True)
     spec.pop("$schema", None)
-    spec["params"] = [{"name": "chosen", "value": ""}]
+    spec["params"] = [{"name": "chosen", "value": ""}, *spec.get("params", [])]
     spec["config"] = {
         "aria": False,
         "background": None,

@@ -33,7 +33,11 @@ _KEYS = ["year", "subject", "group", "school_id"]
 _PLACE = ["year", "subject", "school_id"]
 _RESULTS = ["growth_percentile", "growth_percentile_low", "growth_percentile_high", "level"]
 _COUNTS = ("n", "schools")
-_COLUMNS = [*_KEYS, "group_detail", "n", *_RESULTS, "average_percentile", "reason"]
+_CHANCES = [*(f"p_level_{level}" for level in range(1, 11)), "p_bottom_5"]
+_STEPS = [f"{what}_to_next_{step}" for what in ("points", "effect", "students") for step in (1, 2, 3)]
+_WHOLE = ["effect", "shrunk", "spread", *_CHANCES, *_STEPS, "level_last_year"]
+"""Shown for all students of a school only."""
+_COLUMNS = [*_KEYS, "group_detail", "n", *_RESULTS, *_WHOLE, "reason"]
 
 
 def least_published(minimum: int) -> int:
@@ -55,15 +59,15 @@ def publishable(schools: pl.DataFrame, levels: pl.DataFrame, spec: GrowthSpec) -
     -------
     polars.DataFrame
         One row per year, subject, group and school: group_detail, n, growth_percentile with its 95 % band
-        [0-100], level, average_percentile (mean or median of its students, for all students only), reason.
+        [0-100], level, reason; for all students only effect, shrunk, spread (the standard error behind the
+        band), p_level_1 ... p_level_10, p_bottom_5, what is missing to the next levels, level_last_year.
         Where `reason` is set every result is null; `n` is null where the count itself is withheld.
     """
     rows = schools if "group_detail" in schools.columns else schools.with_columns(_no_detail())
-    rows = rows.join(levels.select([*_KEYS, "level"]), on=_KEYS, how="left")
-    of_medians = spec.school.aggregate == "median"
-    average = pl.col("median_percentile" if of_medians else "mean_percentile").alias("average_percentile")
-    rows = rows.with_columns(average).select(_COLUMNS).with_columns(pl.col("n").cast(pl.Int64))
-    rows = _withhold_results(rows, spec)
+    rows = rows.join(levels.select([*_KEYS, "level", *_STEPS, "level_last_year"]), on=_KEYS, how="left")
+    spread = pl.coalesce("shrunk_se", "effect_se").alias("spread")
+    rows = rows.with_columns(spread).select(_COLUMNS).with_columns(pl.col("n").cast(pl.Int64))
+    rows = _withhold_last_year(_withhold_results(rows, spec), spec)
     return _withhold_counts(rows, least_published(spec.groups.min_n)).sort(_KEYS)
 
 
@@ -132,8 +136,23 @@ def _withhold_results(rows: pl.DataFrame, spec: GrowthSpec) -> pl.DataFrame:
     shown = pl.col("reason").is_null()
     return rows.with_columns(
         *(pl.when(shown).then(pl.col(name)).alias(name) for name in _RESULTS),
-        pl.when(shown & everyone).then(pl.col("average_percentile")).alias("average_percentile"),
+        *(pl.when(shown & everyone).then(pl.col(name)).alias(name) for name in _WHOLE),
     )
+
+
+def _withhold_last_year(rows: pl.DataFrame, spec: GrowthSpec) -> pl.DataFrame:
+    """Hide levels of the year before where that year's page would have hidden them."""
+    if spec.school.min_n >= SMALLEST_PUBLISHED:
+        return rows
+    before = rows.select(
+        (pl.col("year") + 1).cast(rows.schema["year"]),
+        "subject",
+        "group",
+        "school_id",
+        pl.col("level").is_not_null().alias("_known"),
+    )
+    known = pl.when(pl.col("_known")).then("level_last_year").alias("level_last_year")
+    return rows.join(before, on=_KEYS, how="left").with_columns(known).drop("_known")
 
 
 def _withhold_counts(rows: pl.DataFrame, minimum: int) -> pl.DataFrame:

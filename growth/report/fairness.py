@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from growth.report.disclosure import publishable_ledger
-from growth.report.labels import column_words, listed, subject_name
+from growth.report.labels import column_words, listed, number_words, subject_name
 from growth.spec import GrowthSpec
 
 __all__ = ["FairnessFacts", "GroupLine", "SubjectLedger", "TraitLine", "fairness_facts"]
@@ -112,7 +112,7 @@ def _trait_line(row: Mapping[str, Any]) -> TraitLine:
         trait="average earlier score" if row["kind"] == _PRIOR else f"share: {_name(row)}",
         unadjusted=_interval(row, "r_unadjusted", "+.2f"),
         adjusted=_interval(row, "r", "+.2f"),
-        students=None if row["r_students"] is None else _number(row["r_students"], "+.2f"),
+        students=None if row["r_students"] is None else number_words(row["r_students"], "+.2f"),
     )
 
 
@@ -131,14 +131,8 @@ def _interval(row: Mapping[str, Any], name: str, form: str) -> str | None:
     if row[name] is None:
         return None
     at, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
-    interval = "" if low is None else f" ({_number(low, form)} to {_number(high, form)})"
-    return _number(at, form) + interval
-
-
-def _number(value: float, form: str) -> str:
-    """Return a number with a true minus sign, and none before zero."""
-    text = format(value, form)
-    return (text if float(text) else format(0.0, form)).replace("-", "−")
+    interval = "" if low is None else f" ({number_words(low, form)} to {number_words(high, form)})"
+    return number_words(at, form) + interval
 
 
 def _left_out(traits: pl.DataFrame) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import polars as pl
 
 from growth.report.disclosure import least_published
+from growth.report.similar import similar_schools
 from growth.spec import GrowthSpec
 
 __all__ = ["ReportInput", "RunLike", "StudentTotals", "report_input", "summarise_students"]
@@ -48,7 +49,9 @@ class StudentTotals:
     grades: tuple[int, ...]
     """Current grades with results, ascending."""
     names: pl.DataFrame
-    """school_id, school_name (null where the table had none); one row per school."""
+    """school_id, school_name and district (null where the table has none); one row per school."""
+    district_names: pl.DataFrame
+    """district_id, district: the name where the table has one."""
     achievement: pl.DataFrame
     """year, subject, school_id, n, achievement: mean current score, standardised within year x subject x
     grade [SD units], over at least the published minimum of students."""
@@ -67,21 +70,38 @@ class ReportInput:
     neutrality: pl.DataFrame
     students: StudentTotals
     manifest: Mapping[str, Any]
+    similar: pl.DataFrame
+    """school_id, place (1 = nearest), other_id, distance; see `growth.report.similar`."""
+    intake: pl.DataFrame
+    """school_id, grade_span, mean_prior: average earlier score in the latest year [SD units]."""
+    districts: pl.DataFrame | None = None
+    """The run's frame of districts, if there is one."""
+    history: pl.DataFrame | None = None
+    """The run's frame of histories, if it has several years."""
+    verdicts: pl.DataFrame | None = None
+    """Diagnostics in words: title, verdict ("ok", "not judged", "look" or "problem"), sentence, rule."""
 
 
-def report_input(run: RunLike) -> ReportInput:
+def report_input(run: RunLike, verdicts: pl.DataFrame | None = None) -> ReportInput:
     """Take from a run what its page shows.
 
     Parameters
     ----------
     run : GrowthRun
         A finished run.
+    verdicts : polars.DataFrame, optional
+        Diagnostics to show: title, verdict, sentence and rule, texts, one row each.
 
     Returns
     -------
     ReportInput
         School results and sums over students.
     """
+    students = run.polars("students")
+    intake, similar = similar_schools(
+        {"students": students, **{name: run.polars(name) for name in ("schools", "levels")}}, run.spec
+    )
+    several = students["year"].n_unique() > 1
     return ReportInput(
         spec=run.spec,
         schools=run.polars("schools"),
@@ -90,8 +110,13 @@ def report_input(run: RunLike) -> ReportInput:
         cells=run.polars("cells"),
         fairness=run.polars("fairness"),
         neutrality=run.polars("neutrality"),
-        students=summarise_students(run.polars("students"), run.spec),
+        students=summarise_students(students, run.spec),
         manifest=run.manifest,
+        similar=similar,
+        intake=intake,
+        districts=run.polars("districts") if run.spec.school.districts != "none" else None,
+        history=run.polars("history") if several else None,
+        verdicts=verdicts,
     )
 
 
@@ -118,6 +143,7 @@ def summarise_students(students: pl.DataFrame, spec: GrowthSpec) -> StudentTotal
         results=scored.height,
         grades=tuple(scored["grade"].unique().sort().to_list()),
         names=_school_names(students),
+        district_names=_district_names(students),
         achievement=_achievement(counted, minimum),
     )
 
@@ -139,11 +165,21 @@ def _within_grade(column: str) -> pl.Expr:
 
 def _school_names(students: pl.DataFrame) -> pl.DataFrame:
     rows = students.filter(pl.col("school_id").is_not_null())
-    if "school_name" in rows.columns:
-        name = pl.col("school_name").cast(pl.String).drop_nulls().first()
-    else:
-        name = pl.lit(None, dtype=pl.String).first()
-    return rows.group_by("school_id").agg(name.alias("school_name")).sort("school_id")
+    given = [name for name in ("school_name", "district_name", "district_id") if name in rows.columns]
+    nothing = pl.lit(None, dtype=pl.String).first()
+    latest = {name: pl.col(name).cast(pl.String).sort_by("year").drop_nulls().last() for name in given}
+    district = pl.coalesce([latest[name] for name in given if name != "school_name"] or [nothing])
+    name = latest.get("school_name", nothing).alias("school_name")
+    return rows.group_by("school_id").agg(name, district.alias("district")).sort("school_id")
+
+
+def _district_names(students: pl.DataFrame) -> pl.DataFrame:
+    if "district_id" not in students.columns:
+        return pl.DataFrame(schema={"district_id": pl.String, "district": pl.String})
+    name = "district_name" if "district_name" in students.columns else "district_id"
+    rows = students.filter(pl.col("district_id").is_not_null())
+    latest = pl.col(name).cast(pl.String).sort_by("year").drop_nulls().last()
+    return rows.group_by("district_id").agg(latest.alias("district")).sort("district_id")
 
 
 def _achievement(counted: pl.DataFrame, minimum: int) -> pl.DataFrame:

@@ -13,6 +13,7 @@ __all__ = [
     "group_name",
     "in_sentence",
     "listed",
+    "number_words",
     "reason_words",
     "shown_percentile",
     "step_label",
@@ -151,6 +152,12 @@ def listed(items: Iterable[str], last: str = "and") -> str:
     """Return ``"a, b and c"``."""
     words: Sequence[str] = list(items)
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""
+
+
+def number_words(value: float, form: str) -> str:
+    """Return a number with a true minus sign, and none before zero."""
+    text = format(value, form)
+    return (text if float(text) else format(0.0, form)).replace("-", "−")
 
 
 def shown_percentile(value: float) -> int:

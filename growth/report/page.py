@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -22,21 +21,14 @@ from growth.errors import StoreError, problem
 from growth.report.disclosure import ALL, least_published
 from growth.report.extras import require_extra
 from growth.report.inputs import ReportInput, RunLike, report_input
-from growth.report.labels import (
-    group_label,
-    group_name,
-    listed,
-    reason_words,
-    shown_percentile,
-    step_label,
-    step_words,
-    subject_name,
-)
-from growth.report.results import Results, WaterfallLine, page_results
+from growth.report.labels import listed, shown_percentile, step_words, subject_name
+from growth.report.payload import payload
+from growth.report.results import Results, page_results
 from growth.report.words import (
     about_fairness,
     about_levels,
     example_sentence,
+    glossary,
     how_computed,
     how_to_read,
     lead,
@@ -49,10 +41,12 @@ __all__ = ["render_report", "write_report"]
 _TEMPLATES = Path(__file__).parent / "templates"
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 _EXAMPLE_NEAR = 62
-_PARTS = {"gp": "growth_percentile", "lo": "growth_percentile_low", "hi": "growth_percentile_high"}
+_PROGRAM = ("data", "charts", "table", "school", "start")
 
 
-def write_report(run: RunLike | ReportInput, path: str | Path) -> Path:
+def write_report(
+    run: RunLike | ReportInput, path: str | Path, *, verdicts: pl.DataFrame | None = None
+) -> Path:
     """Write the report of a run to one HTML file.
 
     Parameters
@@ -61,6 +55,8 @@ def write_report(run: RunLike | ReportInput, path: str | Path) -> Path:
         What to report.
     path : str or Path
         The file to write; missing folders are made.
+    verdicts : polars.DataFrame, optional
+        Diagnostics to show: title, verdict, sentence and rule, one row each.
 
     Returns
     -------
@@ -74,7 +70,7 @@ def write_report(run: RunLike | ReportInput, path: str | Path) -> Path:
     StoreError
         If the file cannot be written.
     """
-    page = render_report(run)
+    page = render_report(run, verdicts=verdicts)
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -85,13 +81,15 @@ def write_report(run: RunLike | ReportInput, path: str | Path) -> Path:
     return target
 
 
-def render_report(run: RunLike | ReportInput) -> str:
+def render_report(run: RunLike | ReportInput, *, verdicts: pl.DataFrame | None = None) -> str:
     """Return the report of a run as the text of one HTML page.
 
     Parameters
     ----------
     run : GrowthRun or ReportInput
         What to report.
+    verdicts : polars.DataFrame, optional
+        Diagnostics to show: title, verdict, sentence and rule, one row each; a `ReportInput` brings its own.
 
     Returns
     -------
@@ -104,14 +102,14 @@ def render_report(run: RunLike | ReportInput) -> str:
         If the extra ``growth[report]`` is not installed.
     """
     require_extra()
-    given = run if isinstance(run, ReportInput) else report_input(run)
+    given = run if isinstance(run, ReportInput) else report_input(run, verdicts)
     results, frozen = page_results(given), _frozen(given.manifest)
-    scripts = {"runtime": _runtime(), "program": _script(_text("page.js"))}
+    scripts = {"runtime": _runtime(), "program": _script(_program())}
     page: str = _template().render(
         policy=_policy(*scripts.values()),
         style=_text("page.css"),
         scripts=scripts,
-        data=_embedded(_payload(results, given.spec)),
+        data=_embedded(payload(results, given.spec, frozen)),
         facts=results.facts,
         fits=results.fits,
         waterfall=results.waterfall,
@@ -122,6 +120,9 @@ def render_report(run: RunLike | ReportInput) -> str:
         lead=lead(results.facts),
         how_to_read=how_to_read(given.spec),
         limits=limits(given.spec, results.facts),
+        glossary=glossary(given.spec),
+        verdicts=[] if given.verdicts is None else given.verdicts.to_dicts(),
+        parts=_parts_of(results),
         how_computed=how_computed(given.spec, frozen),
         about_levels=about_levels(given.spec, frozen),
         minimum=least_published(given.spec.school.min_n),
@@ -130,88 +131,6 @@ def render_report(run: RunLike | ReportInput) -> str:
         provenance=_provenance(given.manifest, given.spec),
     )
     return page
-
-
-def _payload(results: Results, spec: GrowthSpec) -> dict[str, Any]:
-    """Return what the page's program works on: codes once, results column by column."""
-    from growth.report.charts import chart_specs
-
-    rows = results.rows
-    codes = {name: rows[name].unique(maintain_order=True).to_list() for name in ("year", "subject", "group")}
-    schools = rows.select("school_id", "school_name").unique(maintain_order=True).sort("school_id")
-    codes["school"] = schools["school_id"].to_list()
-    minimum = least_published(spec.groups.min_n)
-    reasons = rows["reason"].drop_nulls().unique().sort().to_list()
-    school_minimum = least_published(spec.school.min_n)
-    return {
-        "years": codes["year"],
-        "subjects": [subject_name(subject) for subject in codes["subject"]],
-        "subjectCodes": codes["subject"],
-        "groups": [group_name(group) for group in codes["group"]],
-        "groupLabels": [group_label(group) for group in codes["group"]],
-        "everyone": codes["group"].index(ALL) if ALL in codes["group"] else -1,
-        "schools": schools.rows(),
-        "reasons": [reason_words(reason, school_minimum) for reason in reasons],
-        "groupReasons": [reason_words(reason, minimum) for reason in reasons],
-        "atLeast": f"{minimum} or more",
-        "aggregate": "median" if spec.school.aggregate == "median" else "mean",
-        "tens": spec.levels.rule == "fixed_tens",
-        "rows": _columns(rows, {**codes, "reason": reasons}),
-        "waterfall": _bars(results.waterfall),
-        "charts": chart_specs(_achievement_range(rows), _most(rows)),
-    }
-
-
-def _columns(rows: pl.DataFrame, codes: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """Return the results as lists; a code is the place of its value in the list of all values."""
-    place = {name: {value: at for at, value in enumerate(values)} for name, values in codes.items()}
-    names = {
-        "year": "year",
-        "subject": "subject",
-        "group": "group",
-        "school": "school_id",
-        "reason": "reason",
-    }
-    columns: dict[str, list[Any]] = {
-        out: [place[out].get(value) for value in rows[name]] for out, name in names.items()
-    }
-    details = zip(rows["group"], rows["group_detail"], strict=True)
-    columns["detail"] = [group_name(group, detail) if detail else None for group, detail in details]
-    columns |= {out: [_down(value) for value in rows[name]] for out, name in _PARTS.items()}
-    columns["n"] = rows["n"].to_list()
-    columns["level"] = rows["level"].to_list()
-    columns["average"] = rows["average_percentile"].round(1).to_list()
-    columns["ach"] = rows["achievement"].round(3).to_list()
-    return columns
-
-
-def _down(value: float | None) -> float | None:
-    """Return a percentile to two decimals, never rounded up into the next level."""
-    return None if value is None else math.floor(value * 100) / 100
-
-
-def _bars(lines: tuple[WaterfallLine, ...]) -> list[dict[str, Any]]:
-    """Return one bar per step: rows left, and rows before it."""
-    bars: dict[str, dict[str, Any]] = {}
-    for line in lines:
-        bar = bars.setdefault(
-            line.step, {"label": step_label(line.step), "before": line.rows + line.excluded}
-        )
-        bar["rows"] = line.rows
-    return list(bars.values())
-
-
-def _achievement_range(rows: pl.DataFrame) -> tuple[float, float]:
-    low, high = rows["achievement"].min(), rows["achievement"].max()
-    if not isinstance(low, float) or not isinstance(high, float):
-        return -1.0, 1.0
-    reach = max(abs(low), abs(high), 0.1) * 1.08
-    return -round(reach, 2), round(reach, 2)
-
-
-def _most(rows: pl.DataFrame) -> int:
-    most = rows["n"].max()
-    return most if isinstance(most, int) else 1
 
 
 def _example(results: Results) -> dict[str, Any] | None:
@@ -225,7 +144,7 @@ def _example(results: Results) -> dict[str, Any] | None:
         return None
     near = (pl.col("growth_percentile") - _EXAMPLE_NEAR).abs()
     row = rows.sort(near, "subject", "school_id").row(0, named=True)
-    low, high = (row[_PARTS[end]] for end in ("lo", "hi"))
+    low, high = (row[f"growth_percentile_{end}"] for end in ("low", "high"))
     shown = (shown_percentile(row["growth_percentile"]), shown_percentile(low), shown_percentile(high))
     standing = "above" if low > 50 else "below" if high < 50 else "average"
     return {
@@ -234,6 +153,15 @@ def _example(results: Results) -> dict[str, Any] | None:
         "high": round(high, 1),
         "at": round(row["growth_percentile"], 1),
         "standing": standing,
+    }
+
+
+def _parts_of(results: Results) -> dict[str, bool]:
+    """Say which parts of the page this run has something for."""
+    return {
+        "changes": results.rows["level_last_year"].count() > 0,
+        "districts": not results.comparisons.districts.is_empty(),
+        "own_districts": results.comparisons.districts["growth_percentile"].count() > 0,
     }
 
 
@@ -286,6 +214,12 @@ def _runtime() -> str:
     import vl_convert
 
     return _script(vl_convert.javascript_bundle(_SNIPPET))
+
+
+def _program() -> str:
+    """Return the page's program: chapters of one function, so that nothing of it is global."""
+    chapters = "\n".join(_text(f"page_{name}.js") for name in _PROGRAM)
+    return f'"use strict";\n(() => {{\n{chapters}}})();\n'
 
 
 def _text(name: str) -> str:

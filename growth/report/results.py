@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from growth.report.comparisons import Comparisons, comparisons
 from growth.report.disclosure import ALL, LOWEST_RACE, RACE, least_published, publishable
 from growth.report.fairness import FairnessFacts, fairness_facts
 from growth.report.inputs import ReportInput
@@ -117,10 +118,12 @@ class Results:
 
     facts: PageFacts
     rows: pl.DataFrame
-    """Publishable school results (see `disclosure.publishable`), with school_name and achievement."""
+    """Publishable school results (see `disclosure.publishable`), with school_name, district, grade_span,
+    mean_prior and achievement."""
     waterfall: tuple[WaterfallLine, ...]
     fits: FitFacts
     fairness: FairnessFacts
+    comparisons: Comparisons
 
 
 def page_results(given: ReportInput) -> Results:
@@ -143,13 +146,15 @@ def page_results(given: ReportInput) -> Results:
         waterfall=_waterfall(given.counts, least_published(given.spec.school.min_n)),
         fits=_fits(given.cells, given.spec, least_published(given.spec.school.min_n)),
         fairness=fairness_facts(given.fairness, given.neutrality, given.spec),
+        comparisons=comparisons(rows, given),
     )
 
 
 def _with_school(rows: pl.DataFrame, given: ReportInput) -> pl.DataFrame:
     """Add name and achievement, and put rows in the order of the page."""
     achievement = given.students.achievement.drop("n").with_columns(pl.lit(ALL).alias("group"))
-    rows = rows.join(given.students.names, on="school_id", how="left").join(
+    rows = rows.join(given.students.names, on="school_id", how="left")
+    rows = rows.join(given.intake, on="school_id", how="left").join(
         achievement, on=["year", "subject", "group", "school_id"], how="left"
     )
     shown = pl.col("reason").is_null()

@@ -4,8 +4,10 @@ Every sentence follows from the specification or from the results: change a choi
 """
 
 from growth.report.words.fairness import about_fairness
+from growth.report.words.glossary import glossary
 from growth.report.words.method import about_levels, how_computed
 from growth.report.words.reading import example_sentence, how_to_read, lead, limits
+from growth.report.words.school import school_words
 from growth.report.words.text import Note
 
 __all__ = [
@@ -13,8 +15,10 @@ __all__ = [
     "about_fairness",
     "about_levels",
     "example_sentence",
+    "glossary",
     "how_computed",
     "how_to_read",
     "lead",
     "limits",
+    "school_words",
 ]

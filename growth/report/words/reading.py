@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from growth.report.labels import in_sentence, listed
+from growth.report.labels import in_sentence, listed, number_words
 from growth.report.results import BlockFacts, PageFacts
 from growth.report.words.method import levels_in_words
 from growth.report.words.text import Note, flow, grades_in_words, traits_in_words
@@ -41,7 +41,8 @@ def lead(facts: PageFacts) -> str:
         f"""This page reports how far students got in {subjects} in {listed(map(str, facts.years))}, compared
         with students like them. {facts.students:,} students in {grades_in_words(facts.grades)} have
         {facts.results:,} growth percentiles, {per}; {facts.schools_reported:,} of {facts.schools:,} schools
-        have enough of them for a result of their own."""
+        have enough of them for a result of their own. Each has a page that says how its result comes about:
+        look for its name or number above."""
     )
 
 
@@ -127,8 +128,9 @@ def _pinned(spec: GrowthSpec) -> str:
 
 def _neutrality(spec: GrowthSpec, facts: PageFacts) -> str:
     found = [
-        f"{block.label}: correlation of growth with the earlier score {block.r_students:+.2f} between "
-        f"students, {block.r_schools:+.2f} between schools."
+        f"{block.label}: correlation of growth with the earlier score "
+        f"{number_words(block.r_students, '+.2f')} between students, "
+        f"{number_words(block.r_schools, '+.2f')} between schools."
         for block in facts.blocks
         if block.r_students is not None and block.r_schools is not None
     ]
