@@ -8,7 +8,6 @@ from typing import Any
 
 import polars as pl
 
-from growth.report.charts import chart_specs
 from growth.report.disclosure import ALL, least_published
 from growth.report.labels import (
     group_label,
@@ -39,6 +38,8 @@ def payload(results: Results, spec: GrowthSpec, frozen_norms: bool) -> dict[str,
     frozen_norms : bool
         Schools are ranked in the distribution of an earlier year.
     """
+    from growth.report.charts import chart_specs
+
     ordered = results.rows
     rows = ordered.sort(pl.col("reason").is_not_null(), maintain_order=True)
     codes = {

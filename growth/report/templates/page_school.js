@@ -112,7 +112,7 @@ function subjectPart(row, all) {
     verdict.append(make("div", { class: `scale ${row.standing}`, role: "img", "aria-label": `Growth percentile ${row.gpShown}, 95% band ${row.band}, on a scale from 0 to 100` },
       bandLine(row), make("span", { class: "ticks", "aria-hidden": "true" }, ...[0, 25, 50, 75, 100].map((tick) => textual("span", "", String(tick))))));
   }
-  verdict.append(textual("p", "summary", `Growth percentile ${row.gpShown}${row.hasBand ? `, 95% band ${row.band}` : ""}`));
+  verdict.append(textual("p", "summary", fill(words[row.hasBand ? `summary_${row.standing}` : "summary"], holesOf(row))));
   part.append(verdict);
   const groups = all.filter((other) => other.subject === row.subject && other.year === row.year);
   const sections = [

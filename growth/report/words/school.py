@@ -43,18 +43,18 @@ def school_words(spec: GrowthSpec, frozen_norms: bool = False) -> dict[str, str]
 
 def _steps(spec: GrowthSpec, frozen_norms: bool) -> dict[str, str]:
     """Return the way from students to a level."""
-    similar = ["the same earlier scores"]
+    similar = "the same earlier scores"
     if traits := traits_in_words(spec):
-        similar.append(f"the same status on {listed(traits)}")
+        similar += f" and the same status on {listed(traits)}"
     if spec.peers.composition != "none":
-        similar.append("a school of the same make-up")
+        similar += ", in schools of the same make-up"
     value = (
         "score, compared with those" if spec.school.aggregate == "mean_residual" else "place from 0 to 100"
     )
     schools = "schools of the base year" if frozen_norms else "schools"
     words = {
         "step_students": f"{{n}} student results count. Each is a student’s {value} among similar students: "
-        f"those with {'; '.join(similar)}.",
+        f"those with {similar}.",
         "step_effect": _MEASURES[spec.school.aggregate],
         "step_rank": f"{{result}} is more than the results of about {{gp}} of 100 {schools}, so the growth "
         "percentile is {gp}.",
@@ -86,6 +86,10 @@ def _certainty() -> dict[str, str]:
         "below": "The whole band lies below 50: growth is below average beyond what chance explains.",
         "average": "The band includes 50: the school may well be an average one.",
         "bottom": "The probability of being among the lowest 5% of schools is {bottom}%.",
+        "summary_above": "Growth percentile {gp}, 95% band {lo}–{hi}: above average beyond chance.",
+        "summary_average": "Growth percentile {gp}, 95% band {lo}–{hi}: it may well be an average school.",
+        "summary_below": "Growth percentile {gp}, 95% band {lo}–{hi}: below average beyond chance.",
+        "summary": "Growth percentile {gp}.",
         "no_band": "There is no measure of uncertainty for this result.",
     }
 
