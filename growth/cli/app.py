@@ -97,7 +97,8 @@ def demo(
         check_free(out, overwrite=True)
         typer.echo(f"Simulating about {students:,} tested students in {schools:,} schools ...", err=True)
         city = simulate_table(students, schools, years=1)
-        result = _compute(city.table, GrowthSpec.preset("core"), n_jobs)
+        choices = GrowthSpec.preset("core").replace({"measurement.csem": "column"})
+        result = _compute(city.table, choices, n_jobs)
         _save(result, out, overwrite=True, report=True)
         _show_results(result, out, report=True)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.compiler import kernel
+from growth.kernels.compiler import allocating
 
 __all__ = ["rungs_below"]
 
 
-@kernel
+@allocating
 def rungs_below(ladder: FloatArray, draws: FloatArray) -> IntArray:
     """Count the rungs below each draw, by binary search.
 
