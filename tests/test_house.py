@@ -29,6 +29,7 @@ FLOORS: dict[str, int] = {
     "index": 6,
     "freeze": 7,
     "pipeline": 8,
+    "diagnose": 9,
     "store": 9,
     "audit": 10,
     "report": 10,
@@ -178,6 +179,7 @@ def _loaded_by(statement: str) -> set[str]:
         ("import growth; growth.GrowthSpec", LIBRARIES - {"numpy", "pydantic"}),
         ("import growth; growth.run", HEAVY | {"pandas", "pyarrow", "typer", "rich"}),
         ("import growth.report", HEAVY | {"pandas", "pyarrow", "typer"}),
+        ("import growth.diagnose", HEAVY | {"pandas", "pyarrow", "typer", "rich"}),
         ("import growth.store", HEAVY | {"pandas", "pyarrow", "typer", "rich"}),
     ],
 )

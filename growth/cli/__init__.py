@@ -2,11 +2,13 @@
 
 from growth.cli.app import PRESET_NAMES, app, main
 from growth.cli.audit import diff_command, explain_command, verify_command
+from growth.cli.diagnose import diagnose_command
 from growth.cli.index import index_command, pair_command
 
 __all__ = [
     "PRESET_NAMES",
     "app",
+    "diagnose_command",
     "diff_command",
     "explain_command",
     "index_command",
