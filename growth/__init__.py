@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from growth.school import school_growth
     from growth.spec import GrowthSpec
     from growth.student import student_growth
+    from growth.study import run_study
 
     __version__: str
 
@@ -38,6 +39,7 @@ __all__ = [
     "fit_quantiles",
     "read_table",
     "run",
+    "run_study",
     "school_growth",
     "simulate_table",
     "student_growth",
@@ -58,6 +60,7 @@ _ROOMS = {
     "fit_quantiles": "quantile",
     "read_table": "panel",
     "run": "pipeline",
+    "run_study": "study",
     "school_growth": "school",
     "simulate_table": "panel",
     "student_growth": "student",

@@ -32,6 +32,7 @@ FLOORS: dict[str, int] = {
     "diagnose": 9,
     "store": 9,
     "audit": 10,
+    "study": 9,
     "report": 10,
     "cli": 11,
 }
@@ -56,6 +57,7 @@ FACE = {
     "fit_quantiles",
     "read_table",
     "run",
+    "run_study",
     "school_growth",
     "simulate_table",
     "student_growth",

@@ -8,7 +8,7 @@ Every number is made in a room of its own; here they are only handed on, and eve
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -27,14 +27,15 @@ from growth.pipeline.ledger import ledger, plain_choices, plain_panels
 from growth.pipeline.manifest import Clock, Stamp, manifest
 from growth.pipeline.progress import Progress, Steps
 from growth.pipeline.result import GrowthRun
-from growth.pipeline.schools import school_results
+from growth.pipeline.schools import SchoolResults, school_results
+from growth.pipeline.shelf import Shelf
 from growth.pipeline.students import Fitted, cells_frame, students_frame
 from growth.school import Enrolment, check_enrolment, read_enrolment
 from growth.spec import GrowthSpec
-from growth.student import compose, student_growth, student_intervals
+from growth.student import FrozenCurves, compose, student_growth, student_intervals
 from growth.student.simex import blocks_of
 
-__all__ = ["run"]
+__all__ = ["Given", "run", "walk"]
 
 _STAGES = 3
 """Steps besides the cohorts: reading, school growth, levels."""
@@ -103,18 +104,54 @@ def run(
     >>> sorted(set(result.levels["subject"]))
     ['ELA', 'MATH']
     """
-    clock = Clock()
-    choices = _choices(spec, freeze)
-    source = table if isinstance(table, StudentTable) else read_table(table, choices)
-    places = _enrolment(enrolment)
+    given = Given(
+        freeze=freeze,
+        previous=previous,
+        csem=csem,
+        checkpoints=None if checkpoints is None else Path(checkpoints),
+        enrolment=_enrolment(enrolment),
+    )
+    return walk(table, _choices(spec, freeze), given, n_jobs=n_jobs, progress=progress)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """What a run may be given beside a table and a specification; see `run`."""
+
+    freeze: FreezeBundle | None = None
+    previous: GrowthRun | None = None
+    csem: CsemFunction | None = None
+    checkpoints: Path | None = None
+    enrolment: Enrolment | None = None
+    shelf: Shelf = field(default_factory=Shelf)
+    """Where to look before a stage is computed."""
+
+
+def walk(
+    table: StudentTable | CallerFrame | str | Path,
+    choices: GrowthSpec,
+    given: Given,
+    *,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+) -> GrowthRun:
+    """Go down the street, stage by stage; the arguments are those of `run`."""
+    clock, shelf, freeze, places = Clock(), given.shelf, given.freeze, given.enrolment
+    source = (
+        table
+        if isinstance(table, StudentTable)
+        else shelf.stage("table", choices, lambda spec: read_table(table, spec))
+    )
     check_enrolment(places, choices)
     clock.lap("read")
-    panels = build_panels(source, choices, csem=csem)
+    panels = shelf.stage("panels", choices, lambda spec: build_panels(source, spec, csem=given.csem))
     clock.lap("panels")
     plain = plain_panels(panels, choices)
     known, known_plain = _known(panels.panels, plain, choices, freeze)
+    curves = None if freeze is None else freeze.curves
+    formed = panels
     with threadpool_limits(limits=1, user_api="blas"):
-        composed = compose(panels, choices, None if freeze is None else freeze.curves)
+        composed = shelf.stage("composition", choices, lambda spec: compose(formed, spec, curves))
     panels = composed.panels
     clock.lap("composition")
 
@@ -124,7 +161,7 @@ def run(
     steps = Steps(progress, fits + replicates + _STAGES)
     steps.add("cohorts formed")
     threads = joblib.effective_n_jobs(n_jobs)
-    bench = _Bench(threads, steps, None if checkpoints is None else Path(checkpoints))
+    bench = _Bench(threads, steps, given.checkpoints, shelf)
     fitted = _fit(panels.panels, choices, bench, known)
     students = students_frame(source, panels, fitted, choices)
     clock.lap("student growth")
@@ -132,21 +169,27 @@ def run(
     fairness = ledger(students, panels, bare, composed.effects, choices)
     clock.lap("fairness")
 
-    with joblib.parallel_config(backend="threading", n_jobs=threads):
-        found = school_results(
+    def to_schools(spec: GrowthSpec) -> SchoolResults:
+        return school_results(
             students,
-            choices,
+            spec,
             places,
             kept=(None, None) if freeze is None else (freeze.norms, freeze.cuts),
-            resample=lambda wanted: refit_errors(Refits.of(source, panels, fitted, wanted, choices), threads),
+            resample=lambda wanted: refit_errors(Refits.of(source, panels, fitted, wanted, spec), threads),
         )
+
+    with (
+        joblib.parallel_config(backend="threading", n_jobs=threads),
+        threadpool_limits(limits=1, user_api="blas"),
+    ):
+        found = shelf.stage("schools", choices, to_schools)
     schools, used_cuts = found.schools, found.cuts
     steps.add("school growth")
     clock.lap("school growth")
     levels = described_levels(schools.frame, choices, Context(used_cuts, schools.norms, schools.variance))
-    if previous is not None:
-        check_same_cuts(used_cuts, previous.cuts)
-        levels = with_last_year(levels, previous.frames["levels"])
+    if given.previous is not None:
+        check_same_cuts(used_cuts, given.previous.cuts)
+        levels = with_last_year(levels, given.previous.frames["levels"])
     frames = {
         "students": students,
         "schools": schools.frame,
@@ -173,7 +216,7 @@ def run(
         manifest=manifest(choices, frames, stamp, clock),
         cuts=used_cuts,
         norms=schools.norms,
-        curves=kept_curves(fitted, bare, composed, choices),
+        curves=kept_curves(fitted, bare, composed, choices) if shelf.keeps_models else FrozenCurves(),
         to_caller=source.to_caller,
     )
     steps.add("levels")
@@ -217,6 +260,7 @@ class _Bench:
     threads: int
     steps: Steps
     checkpoints: Path | None
+    shelf: Shelf
 
 
 def _blocks(spec: GrowthSpec) -> int:
@@ -240,11 +284,14 @@ def _fit(panels: Sequence[Panel], spec: GrowthSpec, bench: _Bench, known: Known)
         def watch(label: str) -> None:
             bench.steps.add(f"{panel.key}, {label}")
 
-        growth = student_growth(
-            panel, spec, frozen=model, n_jobs=inner, watch=watch, folder=bench.checkpoints
-        )
-        intervals = student_intervals(growth, panel, spec, frozen=model, n_jobs=inner)
-        return i, Fitted(panel, growth, intervals, perf_counter() - start, model)
+        def make(spec: GrowthSpec) -> Fitted:
+            growth = student_growth(
+                panel, spec, frozen=model, n_jobs=inner, watch=watch, folder=bench.checkpoints
+            )
+            intervals = student_intervals(growth, panel, spec, frozen=model, n_jobs=inner)
+            return Fitted(panel, growth, intervals, perf_counter() - start, model)
+
+        return i, bench.shelf.cohort(panel, spec, make)
 
     # The library behind numpy adds in another order with another number of threads; one thread each keeps
     # results equal on every machine and under every n_jobs.

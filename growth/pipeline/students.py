@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,9 @@ from growth._types import FloatArray
 from growth.panel import Panel, PanelSet, StudentTable
 from growth.spec import GrowthSpec
 from growth.student import FrozenCohort, QuantileGrowth, StudentGrowth, StudentIntervals
+from growth.student.simex import SimexGrowth
 
-__all__ = ["Fitted", "cells_frame", "corrected_columns", "students_frame"]
+__all__ = ["Fitted", "RecalledGrowth", "cells_frame", "corrected_columns", "corrected_of", "students_frame"]
 
 _FRONT = ("student_id", "year", "subject", "grade", "school_id", "district_id", "score")
 _RESULTS: dict[str, pl.DataType] = {
@@ -78,6 +79,20 @@ class Fitted:
     frozen: FrozenCohort | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RecalledGrowth(StudentGrowth):
+    """Growth of a cohort without the model behind it, as a study keeps it."""
+
+    told: Mapping[str, object]
+    """Its diagnostics."""
+    simex: SimexGrowth | None
+
+    @property
+    def diagnostics(self) -> dict[str, object]:
+        """How the cohort was fitted, by column of the cells frame."""
+        return dict(self.told)
+
+
 def students_frame(
     table: StudentTable, panels: PanelSet, fitted: Sequence[Fitted], spec: GrowthSpec
 ) -> pl.DataFrame:
@@ -130,9 +145,14 @@ def cells_frame(fitted: Iterable[Fitted], engine: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_CELL)
 
 
+def corrected_of(growth: StudentGrowth) -> SimexGrowth | None:
+    """Return the percentiles corrected by SIMEX, if there are such."""
+    return growth.simex if isinstance(growth, QuantileGrowth | RecalledGrowth) else None
+
+
 def corrected_columns(growth: StudentGrowth) -> list[pl.Series]:
     """Return the columns of percentiles corrected by SIMEX; none without them."""
-    simex = growth.simex if isinstance(growth, QuantileGrowth) else None
+    simex = corrected_of(growth)
     if simex is None:
         return []
     values = (simex.sgp, simex.sgp_ranked, simex.percentile, simex.percentile_ranked)

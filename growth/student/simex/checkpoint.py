@@ -24,7 +24,7 @@ from growth._types import FloatArray
 from growth.panel import Panel
 from growth.spec import GrowthSpec
 
-__all__ = ["Checkpoint", "State"]
+__all__ = ["Checkpoint", "State", "code_digest"]
 
 State: TypeAlias = tuple[int, FloatArray, FloatArray]
 """Blocks done, weighted sum over finished lambdas, sum over the replicates of the current one."""
@@ -46,7 +46,7 @@ class Checkpoint:
             part: getattr(spec, part).model_dump(mode="json") for part in ("simex", "basis", "quantiles")
         }
         digest = hashlib.blake2b(digest_size=20)
-        digest.update(json.dumps([choices, panel.covariate_names, _code()], sort_keys=True).encode())
+        digest.update(json.dumps([choices, panel.covariate_names, code_digest()], sort_keys=True).encode())
         arrays = [panel.priors, panel.score, panel.csem, panel.covariates, panel.school, curves]
         for array in arrays:
             if array is not None:
@@ -73,7 +73,7 @@ class Checkpoint:
 
 
 @cache
-def _code() -> str:
+def code_digest() -> str:
     """Return a digest of this package's source and the versions of the libraries it computes with."""
     package = Path(__file__).parents[2]
     digest = hashlib.blake2b(digest_size=20)

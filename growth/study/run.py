@@ -1,0 +1,201 @@
+"""One call from a table, a base specification and factors to a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import joblib
+import polars as pl
+from threadpoolctl import threadpool_limits
+
+from growth.errors import GrowthError, SpecError, problem
+from growth.panel import CallerFrame, SimulatedSystem, StudentTable
+from growth.panel.frames import load
+from growth.pipeline.progress import Progress
+from growth.pipeline.street import Given, walk
+from growth.school import Enrolment
+from growth.spec import GrowthSpec
+from growth.student.simex import code_digest
+from growth.study.clock import TimeLeft
+from growth.study.designs import Design, designed
+from growth.study.factors import Factors, Refusal, Variant, as_factors
+from growth.study.memory import StudyShelf, digest_of, remove_leavings, table_key
+from growth.study.outcome import Outcome, load_outcome, outcome_of, save_outcome
+from growth.study.result import POVERTY, Study
+
+__all__ = ["run_study"]
+
+
+def run_study(
+    table: StudentTable | CallerFrame | str | Path,
+    base: GrowthSpec | Mapping[str, Any] | str | Path,
+    factors: Factors,
+    *,
+    design: Design = "one_at_a_time",
+    runs: int | None = None,
+    n_jobs: int | None = None,
+    folder: str | Path | None = None,
+    seed: int = 20_170_813,
+    progress: Progress | None = None,
+    enrolment: Enrolment | None = None,
+    truth: SimulatedSystem | pl.DataFrame | None = None,
+    poverty: str = POVERTY,
+) -> Study:
+    """Run many variants of a specification on one table, and compare each with the base.
+
+    Every variant's results are those of `growth.run` with its specification; stages that do not change
+    between variants are computed once.
+
+    Parameters
+    ----------
+    table : path, frame or StudentTable
+        As for `growth.run`.
+    base : GrowthSpec, str, Path or mapping
+        What the variants are compared with.
+    factors : mapping
+        Dotted key -> list of values, or `Range` (design ``random``); or a name of one's own ->
+        {level: {dotted key: value, ...}, ...} for keys that are changed together.
+    design : str
+        ``one_at_a_time``, ``full``, ``fractional`` or ``random``; see `growth.study.designs`.
+    runs : int, optional
+        Variants of the designs ``fractional`` and ``random``.
+    n_jobs : int, optional
+        Threads; -1 for all cores. Results do not depend on it.
+    folder : str or Path, optional
+        Keeps what is done, so that a study can be interrupted and goes on where it was, and one that is done
+        is there at once. Its files of cohorts hold student data without ids.
+    seed : int
+        Of the fractional and random designs, and of split halves.
+    progress : callable, optional
+        Called with (variants done, variants in all, label with the time left).
+    enrolment : Enrolment, optional
+        For variants with ``school.share = "enrolment"``.
+    truth : SimulatedSystem or polars.DataFrame, optional
+        True school effects (year, subject, school_id, effect), to compare results with.
+    poverty : str
+        Group of the specification (``groups.flags``) that stands for poverty.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    SpecError
+        If the factors or the design make no sense. Variants that the specification refuses, or that cannot be
+        computed on the table, are listed in ``Study.refused``.
+    GrowthError
+        If the base itself cannot be computed.
+
+    Examples
+    --------
+    >>> import growth
+    >>> city = growth.simulate_table(3_000, 12, years=1, seed=1)
+    >>> study = growth.run_study(city.table, "core", {"school.aggregate": ["mean", "median"]})
+    >>> study.design["school.aggregate"].to_list()
+    ['mean', 'median']
+    """
+    chosen = GrowthSpec.of(base)
+    decisions = as_factors(factors, chosen)
+    planned = designed(chosen, decisions, design, runs, seed)
+    if isinstance(planned[0], Refusal):
+        raise SpecError(planned[0].reason)
+    home = None if folder is None else Path(folder)
+    keys = _Keys.of(table, enrolment, seed)
+    shelf = StudyShelf(keys.table, None if home is None else home / "cohorts")
+    given = Given(enrolment=enrolment, shelf=shelf)
+    work = _Work(table, given, keys, None if home is None else home / "variants", seed)
+    found = _computed(planned, work, n_jobs, progress)
+    results: list[tuple[Variant, Outcome]] = []
+    refused = [one for one in planned if isinstance(one, Refusal)]
+    for variant, outcome in zip((one for one in planned if isinstance(one, Variant)), found, strict=True):
+        if isinstance(outcome, Outcome):
+            results.append((variant, outcome))
+        else:
+            refused.append(Refusal(variant.levels, "run", outcome))
+    return Study.of(chosen, decisions, results, refused, _truth(truth), poverty)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    table: str
+    rest: str
+
+    @classmethod
+    def of(
+        cls, table: StudentTable | CallerFrame | str | Path, enrolment: Enrolment | None, seed: int
+    ) -> _Keys:
+        if isinstance(table, str | Path):
+            source: StudentTable | pl.DataFrame | Path = Path(table)
+        else:
+            source = table if isinstance(table, StudentTable) else load(table, lambda _: []).frame
+        places = "none" if enrolment is None else enrolment.digest
+        return cls(table_key(source), digest_of(places, str(seed), code_digest()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """What every variant is computed from, and where its results go."""
+
+    table: StudentTable | CallerFrame | str | Path
+    given: Given
+    keys: _Keys
+    folder: Path | None
+    seed: int
+
+    def outcome(self, spec: GrowthSpec, n_jobs: int) -> tuple[Outcome | str, bool]:
+        """Return the results of a variant, or why there are none, and whether they had to be computed."""
+        start = perf_counter()
+        key = digest_of(self.keys.table, self.keys.rest, spec.model_copy(update={"name": "custom"}).digest)
+        place = None if self.folder is None else self.folder / key
+        known = None if place is None else load_outcome(place)
+        if known is not None:
+            return known, False
+        if spec.measurement.csem == "function":
+            return 'a function cannot be recognised again: use measurement.csem = "column" or "table"', False
+        try:
+            run = walk(self.table, spec, self.given, n_jobs=n_jobs)
+        except GrowthError as error:
+            return str(error), True
+        one = outcome_of(run, self.given.enrolment, self.seed, perf_counter() - start)
+        if place is not None:
+            save_outcome(one, place)
+        return one, True
+
+
+def _computed(
+    planned: Sequence[Variant | Refusal], work: _Work, n_jobs: int | None, progress: Progress | None
+) -> list[Outcome | str]:
+    """Compute the base first, with all threads for its cohorts, then the other variants beside each other."""
+    specs = [one.spec for one in planned if isinstance(one, Variant)]
+    threads = joblib.effective_n_jobs(n_jobs)
+    clock = TimeLeft(progress, len(specs))
+    if work.folder is not None:
+        work.folder.mkdir(parents=True, exist_ok=True)
+        remove_leavings(work.folder)
+    with threadpool_limits(limits=1, user_api="blas"):
+        first, fresh = work.outcome(specs[0], threads)
+        if isinstance(first, str):
+            raise GrowthError(problem("The base of the study cannot be computed", rule=first))
+        clock.done(fresh)
+        workers = joblib.Parallel(n_jobs=threads, prefer="threads", return_as="generator_unordered")
+        found: dict[int, Outcome | str] = {0: first}
+
+        def one(i: int) -> tuple[int, Outcome | str, bool]:
+            return i, *work.outcome(specs[i], 1)
+
+        for i, outcome, fresh in workers(joblib.delayed(one)(i) for i in range(1, len(specs))):
+            found[i] = outcome
+            clock.done(fresh)
+    return [found[i] for i in range(len(specs))]
+
+
+def _truth(given: SimulatedSystem | pl.DataFrame | None) -> pl.DataFrame | None:
+    if given is None:
+        return None
+    frame = given.schools if isinstance(given, SimulatedSystem) else given
+    return frame.select("year", "subject", "school_id", "effect")
