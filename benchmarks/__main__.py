@@ -13,7 +13,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import batches, cold, cores, memory, pipeline, readme, refits, robust, shrinkage, simex
+from benchmarks import (
+    batches,
+    cold,
+    cores,
+    memory,
+    pipeline,
+    readme,
+    refits,
+    robust,
+    shrinkage,
+    simex,
+    study,
+)
 from benchmarks.grid import Row, run_grid
 from benchmarks.peers import PEERS
 from benchmarks.problems import Problem, grid
@@ -36,6 +48,7 @@ PARTS = (
     "eblp",
     "shrinkage",
     "pipeline",
+    "study",
 )
 ROWS = (5_000, 20_000, 100_000, 400_000, 1_000_000)
 
@@ -137,6 +150,7 @@ def _sections(quick: bool, budget: float, document: Document) -> dict[str, Calla
         "eblp": partial(shrinkage.state, 1_000 if quick else 10_000),
         "pipeline": partial(pipeline.contract, *((20_000, 9_000, 40) if quick else ())),
         "shrinkage": partial(shrinkage.coverage, 40 if quick else 200),
+        "study": partial(study.study, *((5_000, 40) if quick else (50_000, 150))),
     }
 
 

@@ -14,7 +14,8 @@ References
 ----------
 .. [1] R. K. Meyer and C. J. Nachtsheim (1995), The coordinate-exchange algorithm for constructing exact
    optimal experimental designs, Technometrics 37(1), 60-69.
-.. [2] M. D. McKay, R. J. Beckman and W. J. Conover (1979), A comparison of three methods for selecting values
+.. [2] V. V. Fedorov (1972), Theory of optimal experiments, Academic Press.
+.. [3] M. D. McKay, R. J. Beckman and W. J. Conover (1979), A comparison of three methods for selecting values
    of input variables, Technometrics 21(2), 239-245.
 """
 
@@ -40,10 +41,10 @@ Choice: TypeAlias = tuple[Level | None, ...]
 
 _MOST = 10_000
 """Combinations of a full factorial beyond which it is certainly a mistake."""
-_STARTS = 20
+_STARTS = 10
 """Random starts of the coordinate exchange."""
-_GAIN = 1e-9
-"""Gain of the log determinant below which an exchange is rounding."""
+_GAIN = 1e-6
+"""Relative gain of the determinant below which an exchange is rounding."""
 _RIDGE = 1e-8
 """Keeps the determinant positive while a start is still short of its rank."""
 
@@ -125,29 +126,45 @@ def _contrasts(size: int) -> FloatArray:
 
 
 def _exchanged(rows: IntArray, sizes: Sequence[int]) -> tuple[IntArray, float]:
-    """Exchange one coordinate after the other while the determinant grows."""
+    """Exchange one coordinate after the other while the determinant grows.
+
+    With :math:`D = (X'X)^{-1}` and :math:`d(a, b) = a'Db`, a row z in place of x multiplies :math:`|X'X|` by
+    :math:`(1 - d(x, x))(1 + d(z, z)) + d(x, z)^2` (Fedorov 1972).
+    """
     rows = rows.copy()
-    value = _log_det(rows, sizes)
+    x = main_effects(rows, sizes)
+    tables = [_contrasts(size) for size in sizes]
+    ends = np.cumsum([1, *(size - 1 for size in sizes)])
+    inverse = _inverse(x)
+    taken = set(map(tuple, rows.tolist()))
     improved = True
     while improved:
         improved = False
         for i, factor in product(range(len(rows)), range(len(sizes))):
-            kept = rows[i, factor]
-            taken = {tuple(row) for k, row in enumerate(rows) if k != i}
-            best = kept
-            for level in range(sizes[factor]):
-                rows[i, factor] = level
-                if level == kept or tuple(rows[i]) in taken:
-                    continue
-                new = _log_det(rows, sizes)
-                if new > value + _GAIN:
-                    best, value, improved = level, new, True
-            rows[i, factor] = best
-    return rows, value
+            others = np.repeat(x[i][None, :], sizes[factor], axis=0)
+            others[:, ends[factor] : ends[factor + 1]] = tables[factor]
+            toward = others @ inverse
+            own = x[i] @ inverse @ x[i]
+            gain = (1 - own) * (1 + (toward * others).sum(axis=1)) + (toward @ x[i]) ** 2
+            row = rows[i].tolist()
+            for level in np.argsort(-gain, kind="stable"):
+                new = (*row[:factor], int(level), *row[factor + 1 :])
+                if gain[level] <= 1 + _GAIN:
+                    break
+                if new not in taken:
+                    taken.remove(tuple(row))
+                    taken.add(new)
+                    rows[i, factor], x[i] = level, others[level]
+                    inverse, improved = _inverse(x), True
+                    break
+    return rows, _log_det(x)
 
 
-def _log_det(rows: IntArray, sizes: Sequence[int]) -> float:
-    x = main_effects(rows, sizes)
+def _inverse(x: FloatArray) -> FloatArray:
+    return np.asarray(np.linalg.inv(x.T @ x + len(x) * _RIDGE * np.eye(x.shape[1])))
+
+
+def _log_det(x: FloatArray) -> float:
     return float(np.linalg.slogdet(x.T @ x / len(x) + _RIDGE * np.eye(x.shape[1]))[1])
 
 

@@ -12,12 +12,11 @@ from growth._types import IntArray
 from growth.study.agreement import LEVELS
 from growth.study.tables import blocks, latest
 
-__all__ = ["LEAST_SCHOOLS", "level_changes", "profiles", "who_gains"]
+__all__ = ["LEAST_SCHOOLS", "level_changes", "profiles", "quartiles", "who_gains"]
 
 LEAST_SCHOOLS = 5
 """Results of fewer schools together are withheld."""
 _COVER = 0.95
-_KINDS = {"poverty": "of students in poverty", "size": "of students", "prior": "of prior scores"}
 _SCHOOL = ["subject", "school_id"]
 
 
@@ -46,18 +45,21 @@ def who_gains(schools: pl.DataFrame, intake: pl.DataFrame, poverty: str) -> pl.D
     base = now.filter(variant=0)
     parts = []
     for by, column in kinds.items():
-        known = base.select("year", *_SCHOOL).join(
-            intake.select("year", *_SCHOOL, pl.col(column).alias("_trait")), on=["year", *_SCHOOL]
-        )
-        share = (pl.col("_trait").rank("ordinal").over("subject") - 0.5) / pl.len().over("subject")
-        quartile = ((4 * share).floor().cast(pl.Int64) + 1).alias("quartile")
-        of_school = known.drop_nulls("_trait").sort("school_id").select(*_SCHOOL, quartile)
+        of_school = quartiles(base.select("year", *_SCHOOL), intake, column)
         parts.append(_changes(now, base, of_school).with_columns(by=pl.lit(by)))
     found = pl.concat(parts).sort("variant", "subject", "by", "quartile")
     few = pl.col("schools") < LEAST_SCHOOLS
     numbers = ("change", "level_change", "rising", "falling")
     hidden = [pl.when(~few).then(pl.col(name)).alias(name) for name in numbers]
     return found.select("variant", "subject", "by", "quartile", "schools", *numbers).with_columns(hidden)
+
+
+def quartiles(schools: pl.DataFrame, intake: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Return subject, school_id, quartile (1 the lowest) of schools (year, subject, school_id) by intake."""
+    trait = intake.select("year", *_SCHOOL, pl.col(column).alias("_trait"))
+    known = schools.join(trait, on=["year", *_SCHOOL]).drop_nulls("_trait").sort("school_id")
+    share = (pl.col("_trait").rank("ordinal").over("subject") - 0.5) / pl.len().over("subject")
+    return known.select(*_SCHOOL, ((4 * share).floor().cast(pl.Int64) + 1).alias("quartile"))
 
 
 def _changes(now: pl.DataFrame, base: pl.DataFrame, of_school: pl.DataFrame) -> pl.DataFrame:

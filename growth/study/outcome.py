@@ -57,12 +57,12 @@ def outcome_of(run: GrowthRun, enrolment: Enrolment | None, seed: int, seconds: 
     students = run.frames["students"]
     counted = count_results(students, run.spec, enrolment)
     frames = {name: run.frames[name] for name in _KEPT}
-    frames["halves"] = halves(students, counted, run.spec, seed)
+    frames["halves"] = halves(counted, run.spec, seed)
     frames["intake"] = intake(counted, run.spec)
     return Outcome(frames, dict(run.manifest["outputs"]), seconds)
 
 
-def halves(students: pl.DataFrame, counted: Counted, spec: GrowthSpec, seed: int) -> pl.DataFrame:
+def halves(counted: Counted, spec: GrowthSpec, seed: int) -> pl.DataFrame:
     """Split each school's students at random and aggregate each half as schools are.
 
     Returns
@@ -72,7 +72,7 @@ def halves(students: pl.DataFrame, counted: Counted, spec: GrowthSpec, seed: int
         ``school.min_n`` counted results.
     """
     order = np.random.default_rng(seed).permutation(len(counted.unit))
-    value, _ = effect_values(students, counted, spec)
+    value, _ = effect_values(counted, spec)
     shuffled = pl.DataFrame({"unit": counted.unit, "value": value})[order]
     place = pl.int_range(pl.len()).over("unit")
     parts = shuffled.filter(pl.col("unit") >= 0).with_columns(half=place % 2, n=pl.len().over("unit"))
@@ -136,6 +136,7 @@ def save_outcome(one: Outcome, folder: Path) -> None:
             frame.write_parquet(aside / f"{name}.parquet")
         facts = {"digests": dict(one.digests), "seconds": one.seconds, "frames": list(one.frames)}
         (aside / _FACTS).write_text(json.dumps(facts), "utf-8")
+        shutil.rmtree(folder, ignore_errors=True)  # it was found damaged, if it is there
         with suppress(OSError):  # another process has written the same meanwhile
             aside.rename(folder)
     finally:

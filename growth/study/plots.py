@@ -9,7 +9,7 @@ import polars as pl
 
 from growth.errors import GrowthError, did_you_mean, problem
 from growth.study.agreement import LEVELS
-from growth.study.factors import BASE, base_level
+from growth.study.factors import BASE
 from growth.study.tables import latest
 
 if TYPE_CHECKING:
@@ -25,7 +25,13 @@ _INK, _MUTED, _LINE = "#1f2933", "#616e7c", "#d9dee4"
 _STRONG, _WEAK, _LOW, _HIGH = "#1d5f8a", "#bcd3e3", "#b5512f", "#1d5f8a"
 _FEWEST = 0.005
 """Shares that round to 0 % get no number in a picture."""
-_GROUPS = {"poverty": "students in poverty", "size": "students", "prior": "prior achievement"}
+_ENDS = {
+    "poverty": ("least poverty", "most poverty"),
+    "size": ("fewest students", "most students"),
+    "prior": ("lowest prior scores", "highest prior scores"),
+}
+_FIRMNESS = {1: "one level or two neighbours", 3: "three or four levels", LEVELS: "five levels or more"}
+"""Most steps between the lowest and the highest level -> name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -45,12 +51,12 @@ class StudyPlots:
         x = alt.X(
             "main:Q", title="share of the variance of school ranks", axis=alt.Axis(format="%", tickCount=5)
         )
-        base = alt.Chart(found)
+        base = alt.Chart()
         layers = [base.mark_bar(color=_STRONG, height=14).encode(x=x, y=y)]
         if found["total"].null_count() < found.height:
             total = base.mark_bar(color=_WEAK, height=22).encode(x=alt.X("total:Q"), y=y)
             layers.insert(0, total)
-        text = base.transform_filter("datum.told != null").mark_text(align="left", dx=5, color=_INK)
+        text = base.transform_filter("isValid(datum.told)").mark_text(align="left", dx=5, color=_INK)
         place = alt.X("total:Q") if len(layers) > 1 else x
         layers.append(
             text.encode(x=place, y=y, text=alt.Text("label:N")).transform_calculate(label="datum.told + ' %'")
@@ -74,9 +80,8 @@ class StudyPlots:
         found = self._by_level(self.study.who_gains, by)
         order = [name for name in self._level_names() if name in set(found["choice"])]
         y = alt.Y("choice:N", sort=order, title=None, axis=_names(360))
-        x = alt.X("change:Q", title="mean change of the growth percentile [percentile points]")
-        kind = _GROUPS[by]
-        names = {1: f"fewest or lowest {kind}", 4: f"most or highest {kind}"}
+        x = alt.X("change:Q", title="change of the growth percentile [percentile points]")
+        names = dict(zip((1, 4), _ENDS[by], strict=True))
         ends = found.filter(pl.col("quartile").is_in([1, 4])).with_columns(
             schools_with=pl.col("quartile").replace_strict(names, return_dtype=pl.String)
         )
@@ -86,13 +91,14 @@ class StudyPlots:
             scale=alt.Scale(domain=list(names.values()), range=[_HIGH, _LOW]),
             legend=alt.Legend(orient="top", labelLimit=300, titleLimit=300),
         )
-        base = alt.Chart(ends)
+        base = alt.Chart()
         layers = [
             base.mark_rule(color=_MUTED, strokeDash=[3, 3]).encode(x=alt.datum(0)),
             base.mark_line(color=_LINE, strokeWidth=4).encode(x=x, y=y, detail="choice:N"),
             base.mark_circle(size=110, opacity=1).encode(x=x, y=y, color=colour),
         ]
-        notes = [f"against the base; mean over the variants with that choice; {self._size()}"]
+        against = "mean over the variants with a choice, against the mean of all variants"
+        notes = ["one choice changed, against the base" if self._alone() else against, self._size()]
         return _faceted(alt.layer(*layers), ends, "Who gains", notes, height=26 * len(order))
 
     def level_changes(self, variant: int | None = None) -> Chart:
@@ -123,13 +129,15 @@ class StudyPlots:
         )
         y = alt.Y("level_base:O", title="level in the base", scale=alt.Scale(domain=levels[::-1]))
         colour = alt.Color("share:Q", scale=alt.Scale(scheme="blues", domain=[0, 1]), legend=None)
-        base = alt.Chart(cells)
+        base = alt.Chart()
         layers = [
             base.mark_rect(stroke="white").encode(x=x, y=y, color=colour),
             base.transform_filter("datum.level == datum.level_base")
             .mark_rect(fillOpacity=0, stroke=_INK, strokeWidth=1.5)
             .encode(x=x, y=y),
-            base.mark_text(fontSize=10).encode(
+            base.transform_filter("isValid(datum.told)")
+            .mark_text(fontSize=10)
+            .encode(
                 x=x,
                 y=y,
                 text="told:Q",
@@ -154,7 +162,7 @@ class StudyPlots:
                 place=pl.int_range(1, pl.len() + 1).over("subject"),
                 low=pl.col("level_low") - 0.35,
                 high=pl.col("level_high") + 0.35,
-                width=pl.col("level_high") - pl.col("level_low"),
+                firmness=_firmness(pl.col("level_high") - pl.col("level_low")),
             )
         )
         x = alt.X(
@@ -162,25 +170,29 @@ class StudyPlots:
             title="schools, by growth percentile in the base",
             axis=alt.Axis(grid=False, tickCount=5),
         )
-        axis = alt.Axis(values=list(range(1, LEVELS + 1)), grid=True, gridColor=_LINE)
+        axis = alt.Axis(values=list(range(1, LEVELS + 1)), labelOverlap=False, grid=True)
         scale = alt.Scale(domain=[0.5, LEVELS + 0.5], nice=False)
         y = alt.Y("low:Q", title="level", axis=axis, scale=scale)
         colour = alt.Color(
-            "width:Q",
-            title="levels between lowest and highest",
-            scale=alt.Scale(range=[_WEAK, _STRONG, _LOW], domain=[0, 3, 6], clamp=True),
-            legend=alt.Legend(orient="top", values=[0, 2, 4, 6], gradientLength=140, titleLimit=300),
+            "firmness:N",
+            title="95 % of the variants give",
+            scale=alt.Scale(domain=list(_FIRMNESS.values()), range=[_WEAK, _STRONG, _LOW]),
+            legend=alt.Legend(orient="top", labelLimit=300, titleLimit=300),
         )
         tooltip = ["school_id:N", "sentence:N"]
-        base = alt.Chart(found)
+        base = alt.Chart()
         layers = [
             base.mark_rule(strokeWidth=2.4).encode(x=x, y=y, y2="high:Q", color=colour, tooltip=tooltip),
             base.mark_tick(color=_INK, thickness=2, width=4).encode(
-                x=x, y=alt.Y("level_base:Q", scale=scale), tooltip=tooltip
+                x=x, y=alt.Y("level_base:Q", axis=axis, scale=scale), tooltip=tooltip
             ),
         ]
         notes = [f"bars: levels of 95 % of the variants; black: level in the base; {self._size()}"]
         return _faceted(alt.layer(*layers), found, "How firmly levels stand", notes, height=260, width=420)
+
+    def _alone(self) -> bool:
+        """Whether decisions were varied one at a time."""
+        return set(self.study.decisions["method"]) == {"alone"}
 
     def _size(self) -> str:
         return f"{len(self.study.variants):,} variants"
@@ -202,12 +214,15 @@ class StudyPlots:
             what = f"There are no results by {by!r}{did_you_mean(by, known)}"
             raise GrowthError(problem(what, rule=f"by is one of {', '.join(known)}"))
         study = self.study
-        own = {factor.name: base_level(study.base, factor) for factor in study.factors}
-        alone = set(study.decisions["method"]) == {"alone"}
+        own = {f.name: level for f, level in zip(study.factors, study.base_levels, strict=True)}
+        alone, chosen = self._alone(), gains.filter(by=by)
+        if not alone:
+            middle = pl.col("change").mean().over("subject", "quartile")
+            chosen = chosen.with_columns(change=pl.col("change") - middle)
         parts = []
         for factor, base in own.items():
             levels = study.design.select("variant", pl.col(factor).alias("level"))
-            joined = gains.filter(by=by).join(levels, on="variant")
+            joined = chosen.join(levels, on="variant")
             shown = joined.filter(pl.col("level") != (base if alone else BASE))
             parts.append(
                 shown.group_by("subject", "level", "quartile")
@@ -215,6 +230,13 @@ class StudyPlots:
                 .with_columns(choice=pl.lit(f"{factor} = ") + pl.col("level"))
             )
         return pl.concat(parts).drop_nulls("change").sort("subject", "choice", "quartile")
+
+
+def _firmness(steps: pl.Expr) -> pl.Expr:
+    name = pl.lit(_FIRMNESS[LEVELS])
+    for most in (3, 1):
+        name = pl.when(steps <= most).then(pl.lit(_FIRMNESS[most])).otherwise(name)
+    return name
 
 
 def _altair() -> Any:  # noqa: ANN401

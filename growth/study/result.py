@@ -14,7 +14,7 @@ from growth._types import FloatArray, IntArray
 from growth.spec import GrowthSpec
 from growth.study.decisions import Shares, alone, crossed, percent_ranks, regressed
 from growth.study.factors import BASE, Factor, Refusal, Variant, base_level
-from growth.study.gains import level_changes, profiles, who_gains
+from growth.study.gains import level_changes, profiles, quartiles, who_gains
 from growth.study.outcome import Outcome
 from growth.study.tables import (
     blocks,
@@ -99,7 +99,13 @@ class Study:
     @cached_property
     def statistics(self) -> pl.DataFrame:
         """Each variant against the base; see `growth.study.tables.statistics_table`."""
-        return statistics_table(self.schools, self.outcomes, self.truth)
+        intake = self.outcomes[0].frames["intake"]
+        poorest = pl.DataFrame(schema={"subject": pl.String, "school_id": pl.String})
+        if self.poverty in intake.columns:
+            base = latest(self.schools).filter(variant=0).drop_nulls(["growth_percentile", "level"])
+            found = quartiles(base.select("year", "subject", "school_id"), intake, self.poverty)
+            poorest = found.filter(quartile=4).drop("quartile")
+        return statistics_table(self.schools, self.outcomes, self.truth, poorest)
 
     @cached_property
     def reliability(self) -> pl.DataFrame:
@@ -151,6 +157,11 @@ class Study:
         found = pl.DataFrame(rows, schema=schema, orient="row")
         return found.sort(["subject", "main"], descending=[False, True], maintain_order=True)
 
+    @cached_property
+    def base_levels(self) -> tuple[str, ...]:
+        """Name of each factor's level in the base."""
+        return tuple(base_level(self.base, factor) for factor in self.factors)
+
     @property
     def frames(self) -> Mapping[str, pl.DataFrame]:
         """All tables by name, as `growth study` writes them."""
@@ -165,17 +176,16 @@ class Study:
         return StudyPlots(self)
 
     def _label(self, variant: Variant) -> str:
-        own = [base_level(self.base, factor) for factor in self.factors]
         changed = [
             f"{factor.name} = {level}"
-            for factor, level, base in zip(self.factors, variant.levels, own, strict=True)
+            for factor, level, base in zip(self.factors, variant.levels, self.base_levels, strict=True)
             if level != base
         ]
         return "; ".join(changed) or BASE
 
     def _shares(self, ranks: FloatArray, present: Sequence[int]) -> tuple[str, Shares]:
         levels = np.array([self.variants[v].levels for v in present], dtype=object)
-        own = [base_level(self.base, factor) for factor in self.factors]
+        own = self.base_levels
         changed = levels != np.array(own, dtype=object)
         if changed.sum(axis=1).max() <= 1:
             members = [np.flatnonzero(~changed.any(axis=1) | changed[:, i]) for i in range(len(own))]

@@ -28,7 +28,14 @@ _ALL = "All"
 _BLOCK = ["variant", "year", "subject"]
 P_LEVELS = [f"p_level_{level}" for level in range(1, LEVELS + 1)]
 _AGREEMENT = [field.name for field in fields(Agreement)]
-_TRUE = ("truth_spearman", "truth_bias", "truth_rmse", "truth_coverage", "truth_level_hits")
+_TRUE = (
+    "truth_spearman",
+    "truth_bias",
+    "truth_bias_poverty",
+    "truth_rmse",
+    "truth_coverage",
+    "truth_level_hits",
+)
 _NUMBERS = [
     *_AGREEMENT[1:],
     "year_to_year",
@@ -60,7 +67,7 @@ def school_table(outcomes: Sequence[Outcome]) -> pl.DataFrame:
 
 
 def statistics_table(
-    schools: pl.DataFrame, outcomes: Sequence[Outcome], truth: pl.DataFrame | None
+    schools: pl.DataFrame, outcomes: Sequence[Outcome], truth: pl.DataFrame | None, poorest: pl.DataFrame
 ) -> pl.DataFrame:
     """Return one row of statistics per variant, year and subject.
 
@@ -71,6 +78,8 @@ def statistics_table(
     outcomes : sequence of Outcome
     truth : polars.DataFrame or None
         year, subject, school_id, effect.
+    poorest : polars.DataFrame
+        subject, school_id: the quarter of schools with most poverty.
 
     Returns
     -------
@@ -78,8 +87,9 @@ def statistics_table(
         variant, year, subject, schools (with results in both), the fields of `Agreement`; year_to_year, r of
         what is ranked with the year before; icc and reliability (mean over schools); split_half; accuracy,
         consistency and kappa of levels; school_coverage and student_coverage, schools and counted students
-        with a result [% of schools with students, of students in scope]; against `truth` spearman, bias and
-        rmse of the growth percentile [percentile points], coverage of bands [%] and exact levels [%].
+        with a result [% of schools with students, of students in scope]; against `truth` spearman, bias,
+        bias in the poorest quarter of schools and rmse of the growth percentile [percentile points], coverage
+        of bands [%] and exact levels [%].
     """
     shown = schools.filter(pl.col("growth_percentile").is_not_null(), pl.col("level").is_not_null())
     base = shown.filter(variant=0).drop("variant")
@@ -100,7 +110,7 @@ def statistics_table(
         pairs = here.join(earlier, on="school_id", suffix="_before")
         row["year_to_year"] = correlation(pairs["value"].to_numpy(), pairs["value_before"].to_numpy())
         if truth is not None:
-            row |= _against_truth(here, truth)
+            row |= _against_truth(here, truth, poorest)
         rows.append(row)
     schema = {"variant": pl.Int32, "year": pl.Int32, "subject": pl.String, "schools": pl.Int64}
     return pl.DataFrame(rows, schema=schema | dict.fromkeys(_NUMBERS, pl.Float64))
@@ -183,7 +193,7 @@ def _own(here: pl.DataFrame, everyone: pl.DataFrame, one: Outcome) -> dict[str, 
     return row
 
 
-def _against_truth(here: pl.DataFrame, truth: pl.DataFrame) -> dict[str, object]:
+def _against_truth(here: pl.DataFrame, truth: pl.DataFrame, poorest: pl.DataFrame) -> dict[str, object]:
     from scipy.stats import rankdata
 
     known = here.join(truth.select(*UNIT, "effect"), on=UNIT, maintain_order="left").drop_nulls("effect")
@@ -193,10 +203,15 @@ def _against_truth(here: pl.DataFrame, truth: pl.DataFrame) -> dict[str, object]
     said = known["growth_percentile"].to_numpy()
     level = np.minimum(true // 10, LEVELS - 1) + 1
     low, high = (known[f"growth_percentile_{end}"].to_numpy() for end in ("low", "high"))
+    poor = known.select("subject", "school_id").join(
+        poorest.with_columns(poor=True), on=["subject", "school_id"], how="left", maintain_order="left"
+    )["poor"]
+    of_poor = (said - true)[poor.fill_null(False).to_numpy()]
     bands = bool(np.isfinite(low.astype(float)).all())
     return {
         "truth_spearman": correlation(rankdata(said), rankdata(true)),
         "truth_bias": float(np.mean(said - true)),
+        "truth_bias_poverty": float(of_poor.mean()) if len(of_poor) else None,
         "truth_rmse": float(np.sqrt(np.mean((said - true) ** 2))),
         "truth_coverage": float(100 * np.mean((low <= true) & (true <= high))) if bands else None,
         "truth_level_hits": float(100 * np.mean(known["level"].to_numpy() == level)),
