@@ -33,6 +33,7 @@ FLOORS: dict[str, int] = {
     "store": 9,
     "audit": 10,
     "study": 9,
+    "release": 10,
     "report": 10,
     "cli": 11,
 }

@@ -3,6 +3,7 @@
 from growth.cli.app import PRESET_NAMES, app, main
 from growth.cli.audit import diff_command, explain_command, verify_command
 from growth.cli.diagnose import diagnose_command
+from growth.cli.export import export_command
 from growth.cli.index import index_command, pair_command
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "diagnose_command",
     "diff_command",
     "explain_command",
+    "export_command",
     "index_command",
     "main",
     "pair_command",
