@@ -2,6 +2,7 @@
 
 from growth.cli.app import PRESET_NAMES, app, main
 from growth.cli.audit import diff_command, explain_command, verify_command
+from growth.cli.check import check
 from growth.cli.diagnose import diagnose_command
 from growth.cli.export import export_command
 from growth.cli.index import index_command, pair_command
@@ -9,6 +10,7 @@ from growth.cli.index import index_command, pair_command
 __all__ = [
     "PRESET_NAMES",
     "app",
+    "check",
     "diagnose_command",
     "diff_command",
     "explain_command",

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from growth.freeze import FreezeBundle
-    from growth.panel import StudentTable
     from growth.pipeline import GrowthRun
     from growth.spec import GrowthSpec
 
@@ -45,9 +44,25 @@ app = typer.Typer(
 _DATA, _USAGE = 1, 2
 _SCHOOLS_SHOWN = 3
 _FILE_WIDTH = 100
-_MOST_SUBJECTS = 12
-"""More means that the column is not the subject: its values could be anything and are not shown."""
-_TEXT_COLUMNS = ("Fact", "Value", "Subject", "School", "Group", "Step", "Because", "Cohort", "Norm group")
+_TEXT_COLUMNS = (
+    "Fact",
+    "Value",
+    "Subject",
+    "School",
+    "Group",
+    "Step",
+    "Because",
+    "Cohort",
+    "Norm group",
+    "Yours",
+    "Read as",
+    "Finding",
+    "Remedy",
+    "Rule",
+    "What holds",
+    "Otherwise",
+    "Choice",
+)
 
 PRESET_NAMES = "core, core_vendor, sgp, georgia, california, new_york"
 
@@ -55,9 +70,11 @@ SpecOption = Annotated[
     str, typer.Option("--spec", help=f"Preset ({PRESET_NAMES}) or TOML file.", metavar="PRESET|FILE")
 ]
 JobsOption = Annotated[int, typer.Option("--n-jobs", help="Threads; -1: all cores. Results do not change.")]
-TableArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="CSV or Parquet file.", exists=True, dir_okay=False)
-]
+TABLES = typer.Argument(
+    metavar="FILE...",
+    help="Text or Parquet file, or several of the same columns; or duckdb:///FILE?table=NAME.",
+    show_default=False,
+)
 
 
 def main() -> None:
@@ -104,30 +121,8 @@ def demo(
 
 
 @app.command()
-def check(file: TableArgument, spec: SpecOption = "core") -> None:
-    """Read a table and show what was understood, without computing growth."""
-    choices = _specification(spec)
-    with _answerable():
-        from growth.panel import build_panels, read_table
-
-        table = read_table(file, choices)
-        _show_table(table, choices)
-        try:
-            panels = build_panels(table, choices)
-        except GrowthError:
-            _print(_waterfall(table.counts))
-            raise
-        _print(_waterfall(panels.counts))
-        cohorts = _table("Cohorts to be fitted", "Cohort", "Students", "Priors", "Norm group")
-        for panel in panels.panels:
-            cohorts.add_row(panel.key, f"{len(panel):,}", str(len(panel.pattern.priors)), panel.norm_group)
-        _print(cohorts)
-        typer.echo(f"Ready: {len(panels.panels)} cohorts. Compute with: growth run {file} --spec {spec}")
-
-
-@app.command()
 def run(
-    file: TableArgument,
+    files: Annotated[list[str], TABLES],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     spec: Annotated[
         str | None,
@@ -149,6 +144,7 @@ def run(
     ] = None,
 ) -> None:
     """Compute growth percentiles and levels of a table, and write a run folder."""
+    source = sources(files)
     choices = None if spec is None else _specification(spec)
     with _answerable():
         from growth.report.extras import require_extra
@@ -158,7 +154,7 @@ def run(
         if report:
             require_extra()
         base = None if freeze is None else load_bundle(freeze)
-        result = _compute(file, choices, n_jobs, base, checkpoints)
+        result = _compute(source, choices, n_jobs, base, checkpoints)
         _save(result, out, overwrite=overwrite, report=report)
         _show_results(result, out, report=report)
 
@@ -234,6 +230,16 @@ def spec_command(
         raise typer.BadParameter(str(error)) from None
 
 
+def sources(files: list[str] | None) -> str | list[str]:
+    """Return the table that arguments name; a usage error if a file is not there."""
+    if not files:
+        raise typer.BadParameter("name a file")
+    for file in files:
+        if not file.startswith("duckdb://") and not Path(file).is_file():
+            raise typer.BadParameter(f"there is no file {file!r}")
+    return files[0] if len(files) == 1 else files
+
+
 @contextmanager
 def _answerable() -> Iterator[None]:
     """End with a message and exit code 1 where the data, not the program, is the problem."""
@@ -295,35 +301,6 @@ def _save(result: GrowthRun, out: Path, *, overwrite: bool, report: bool) -> Non
         write_report(result, file)
 
     save_run(result, out, overwrite=overwrite, extras={"report.html": write_page} if report else None)
-
-
-def _show_table(table: StudentTable, spec: GrowthSpec) -> None:
-    from growth.panel.columns import CANONICAL, category_columns, flag_columns
-
-    frame = table.frame
-    known = (*CANONICAL, *flag_columns(spec), *category_columns(spec))
-    used = [name for name in frame.columns if name in known and name != "year_label"]
-    other = [name for name in frame.columns if name not in known]
-    subjects = frame["subject"].unique().sort().to_list()
-    peers = [*spec.peers.flags, *spec.peers.categories]
-    rows = {
-        "Rows": f"{frame.height:,}",
-        "Students": f"{frame['student_id'].n_unique():,}",
-        "Schools": f"{frame['school_id'].drop_nulls().n_unique():,}",
-        "Subjects": ", ".join(subjects) if len(subjects) <= _MOST_SUBJECTS else f"{len(subjects):,} (!)",
-        "Years": ", ".join(map(str, frame["year"].unique().sort())),
-        "Grades": ", ".join(map(str, frame["grade"].unique().sort())),
-        "Missing scores": f"{frame['score'].null_count():,}",
-        "Columns used": ", ".join(used),
-        "Columns carried along": ", ".join(other) or "none",
-        "Students compared by": ", ".join(["prior scores", *peers]),
-        "Specification": f"{spec.name} (SHA-256 {spec.digest[:12]}...)",
-    }
-    facts = _table("What was read", "Fact", "Value")
-    facts.show_header = False
-    for name, value in rows.items():
-        facts.add_row(name, value)
-    _print(facts)
 
 
 def _waterfall(counts: Any) -> Table:  # noqa: ANN401
