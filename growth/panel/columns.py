@@ -95,7 +95,7 @@ class Header:
 
     @property
     def used(self) -> frozenset[str]:
-        """The caller's columns that the engine reads itself."""
+        """The caller's columns that the engine reads itself; as they are written: ids keep leading zeros."""
         own = {*used_columns(self.spec), *self.recognition.layout.side_columns, *WELCOME}
         return frozenset(caller for name, caller in self.names.items() if name in own) | self.by_record
 
@@ -111,12 +111,6 @@ class Header:
         if carry == "all":
             return frozenset(self.columns)
         return self.used | {self.names.get(name, name) for name in carry}
-
-    @property
-    def text(self) -> frozenset[str]:
-        """The caller's columns that must arrive as they are written: ids keep their leading zeros."""
-        own = {*used_columns(self.spec), *self.recognition.layout.side_columns}
-        return frozenset(caller for name, caller in self.names.items() if name in own) | self.by_record
 
 
 def used_columns(spec: GrowthSpec) -> tuple[str, ...]:
@@ -147,6 +141,14 @@ def check_header(header: Header) -> None:
         Names every column that is needed and missing, every unusable entry of ``columns.rename`` and
         ``columns.fixed``, and every column whose name is taken by another one.
     """
+    if _is_no_header(header):
+        raise ColumnError(
+            problem(
+                "The first line of the table holds no names of columns, but numbers",
+                rule="one header line with the names of the columns",
+                fix="add one; what it says is not shown, it could be a student's data",
+            )
+        )
     problems = [
         *_misused(header.spec),
         *_no_blocks(header),
@@ -163,6 +165,18 @@ def described(problems: Sequence[str]) -> str:
     if len(problems) == 1:
         return problems[0]
     return "\n  - ".join([f"The table has {len(problems)} problems:", *problems])
+
+
+def _is_no_header(header: Header) -> bool:
+    return not any(own in header.names for own in REQUIRED) and any(map(_is_number, header.columns))
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _found(columns: Sequence[str], spec: GrowthSpec, recognition: Recognition) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The rules that every table is held to, as data: what holds, what happens otherwise, and which choice decides.
+"""The rules that every table is held to, as data: what holds, what happens otherwise, which choice decides.
 
 ``growth check --rules`` prints them; each has a test (`tests/test_panel_rules.py`).
 """
@@ -47,9 +47,7 @@ RULES: Final = (
     InputRule("NaN and infinity", "scores are finite", "refused", "rows.unreadable_score"),
     InputRule("score outside bounds", "scores lie within scale.bounds", "refused", "scale.outside"),
     InputRule("negative CSEM", "CSEMs are finite and not negative", "refused"),
-    InputRule(
-        "flag with three values", "yes/no columns say yes, no or nothing", "refused", "rows.unclear_flags"
-    ),
+    InputRule("flag with three values", "yes/no columns say yes or no", "refused", "rows.unclear_flags"),
     InputRule("unclear validity", "the column for validity says yes or no in every row", "refused"),
     InputRule("not valid", "rows marked as not valid do not count", "counted out"),
     InputRule("another test", "rows of other tests or kinds of score do not count", "counted out"),
@@ -61,9 +59,7 @@ RULES: Final = (
         "rows.unearned_scores",
     ),
     InputRule("blank cell", "a blank score in a wide table is no record", "counted out"),
-    InputRule(
-        "school missing", "a row without a school counts for its student only", "noted", "rows.no_school"
-    ),
+    InputRule("school missing", "rows have a school, to count for one", "noted", "rows.no_school"),
     InputRule("covariate missing", "students with priors have every peer column", "refused", "peers.missing"),
     InputRule("constant column", "a column that compares or groups students has two values", "noted"),
     InputRule("impossible lag", "a student's grade does not fall from one year to a later one", "noted"),

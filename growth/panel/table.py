@@ -160,7 +160,7 @@ def _load(source: CallerFrame | str | Path | Sequence[str | Path], spec: GrowthS
 
     loaded = load(
         source,
-        lambda names: read_header(names, spec).text,
+        lambda names: read_header(names, spec).used,
         wanted=wanted,
         style=TextFormat(choices.delimiter, choices.encoding),
         name_year=choices.year_from_file_name,

@@ -29,6 +29,7 @@ _NEWLINE, _RETURN, _QUOTE = 10, 13, 34
 _UTF8_MARK: Final = b"\xef\xbb\xbf"
 _WIDE_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _MOST_HEADER: Final = 1 << 20
+_ROWS_GUESSED_FROM: Final = 10_000
 
 Choice = Callable[[list[str]], Collection[str]]
 
@@ -68,16 +69,15 @@ def read_text_file(
     chosen = header if wanted is None else wanted(header)
     keep = [name for name in header if name in chosen]
     as_text = dict.fromkeys(text_columns(header), pl.String)
-    guess = any(name not in as_text for name in keep)
-    frame = _read(
-        source,
-        path,
-        separator=delimiter,
-        columns=keep,
-        schema_overrides={name: kind for name, kind in as_text.items() if name in keep},
-        infer_schema=guess,
-        infer_schema_length=None if guess else 0,
-    )
+    options: dict[str, Any] = {"separator": delimiter, "columns": keep}
+    if all(name in as_text for name in keep):
+        frame = _read(source, path, infer_schema=False, **options)
+    else:
+        options["schema_overrides"] = {name: kind for name, kind in as_text.items() if name in keep}
+        try:
+            frame = _read(source, path, infer_schema_length=_ROWS_GUESSED_FROM, **options)
+        except TableError:  # a column has another type further down
+            frame = _read(source, path, infer_schema_length=None, **options)
     if keep and frame.height != shape.lines - 1:
         raise TableError(_unreadable(path))
     return frame, digest
