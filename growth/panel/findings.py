@@ -14,7 +14,7 @@ from growth.spec import GrowthSpec
 
 __all__ = ["Finding", "findings"]
 
-_CONFIDENT: Final = 0.9
+_CONFIDENT: Final = 0.98
 _REMEDIES: Final = {
     "no_score": "nothing, if those students did not take that test",
     "other_test": "nothing, if only this test is meant",

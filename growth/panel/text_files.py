@@ -93,6 +93,8 @@ class _Shape:
     lines: int = 0
     ragged: int = 0
     zeros: bool = False
+    returns: int = 0
+    """Carriage returns without a line feed after them."""
     fields: int = 0
     """Delimiters so far in a line that goes on in the next chunk."""
     quoted: bool = False
@@ -109,6 +111,8 @@ class _Shape:
         if self.quoted or _QUOTE in chunk:
             signs &= ~self._inside_quotes(values)
         self.zeros |= 0 in chunk
+        self.returns += chunk.count(b"\r") - chunk.count(b"\r\n")
+        self.returns -= self.last == _RETURN and chunk[0] == _NEWLINE
         places = np.flatnonzero(signs)
         ends = np.flatnonzero(values[places] == _NEWLINE)
         counts = np.diff(ends, prepend=-1) - 1
@@ -155,6 +159,8 @@ def _look_through(source: Any, path: Path, delimiter: str) -> _Shape:  # noqa: A
                 shape.sha.update(chunk)
     if shape.zeros:
         raise TableError(_wrong_encoding(path))
+    if shape.returns:
+        raise TableError(_unreadable(path))
     if shape.quoted:
         raise TableError(
             problem(
