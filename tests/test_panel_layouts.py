@@ -164,6 +164,8 @@ class TestCalifornia:
         spec = PLAIN.replace({"columns.year_from_file_name": True})
         table = read_table(paths, spec)
         assert_frame_equal(table.frame.select(CORE), read_table(RECORDS, PLAIN).frame.select(CORE))
+        with pytest.raises(TableError, match="needs files"):
+            read_table(caaspp(RECORDS).drop("SchoolYear"), spec)
         paths[0].rename(tmp_path / "scores_2023_or_2024x2025.txt")
         with pytest.raises(TableError, match="exactly one"):
             read_table(tmp_path / "scores_2023_or_2024x2025.txt", spec)

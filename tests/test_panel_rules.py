@@ -271,6 +271,12 @@ def test_other_encodings(encoding: str, tmp_path: Path) -> None:
     assert set(table.frame["school_name"]) == {"Peña"}
 
 
+def test_a_name_may_hold_the_delimiter(tmp_path: Path) -> None:
+    named = RECORDS.with_columns(pl.lit("x").alias("room, floor"), pl.lit("y").alias("room, wing"))
+    named.write_csv(tmp_path / "t.csv")
+    assert {"room, floor", "room, wing"} <= set(read_table(tmp_path / "t.csv", PLAIN).frame.columns)
+
+
 def test_contradictory_choices_are_refused() -> None:
     for changes, words in (
         ({"rows.later_year": "exclude"}, "needs rows.latest_year"),

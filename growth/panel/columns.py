@@ -126,8 +126,6 @@ def read_header(columns: Sequence[str], spec: GrowthSpec) -> Header:
     name that differs from one of these only in case, blanks and punctuation counts if it is the only one.
     """
     recognition = recognise(columns, spec.columns.layout)
-    if recognition.layout.blocks is not None and not recognition.blocks and not recognition.chosen:
-        recognition = recognise(columns, "growth")
     names = _found(columns, spec, recognition)
     return Header(recognition, names, tuple(columns), spec)
 

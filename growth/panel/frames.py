@@ -71,6 +71,11 @@ def load(
     TableError
         If the file is missing or unreadable, or the object is no supported frame.
     """
+    in_files = isinstance(source, str | Path | list | tuple) and not str(source).startswith(_DATABASE)
+    if name_year and not in_files:
+        raise TableError(
+            problem("columns.year_from_file_name needs files", fix="give columns.fixed.year instead")
+        )
     if isinstance(source, str) and source.startswith(_DATABASE):
         return _load_database(source.removeprefix(_DATABASE), wanted)
     if isinstance(source, str | Path):

@@ -7,6 +7,7 @@ the fields of every line, and the number of rows that were read must be the numb
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import zlib
@@ -216,7 +217,7 @@ def _delimiter(header: str) -> str:
 
 
 def _refuse_repeated(header: str, delimiter: str) -> None:
-    names = [name.strip('"') for name in header.split(delimiter)]
+    names = next(csv.reader([header], delimiter=delimiter))
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ColumnError(

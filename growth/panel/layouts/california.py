@@ -73,7 +73,7 @@ CAASPP: Final = Layout(
         "race_ethnicity": _ETHNICITY,
     },
     screens=(
-        Screen("subject", "other_test", keep=frozenset({"01", "1", "02", "2"}), drop=None),
+        Screen("subject", "other_test", keep=frozenset({"01", "1", "02", "2", "ELA", "MATH"}), drop=None),
         Screen(
             "include_indicator",
             "not_valid",

@@ -68,7 +68,11 @@ def recognise(columns: Sequence[str], choice: LayoutName | Literal["auto"]) -> R
     blocks = {
         name: () if layout.blocks is None else layout.blocks(columns) for name, layout in LAYOUTS.items()
     }
-    log_odds = {name: _log_likelihood(layout, present, blocks) for name, layout in LAYOUTS.items()}
+    log_odds = {
+        name: _log_likelihood(layout, present, blocks)
+        for name, layout in LAYOUTS.items()
+        if layout.blocks is None or blocks[name]
+    }
     highest = max(log_odds.values())
     weight = {name: math.exp(value - highest) for name, value in log_odds.items()}
     ranked = sorted(weight, key=lambda name: -weight[name])
