@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from growth.panel import build_panels, read_table, simulate_table
     from growth.pipeline import GrowthRun, drift_audit, run
     from growth.quantile import QuantileProcess, fit_quantiles
-    from growth.report import write_report
+    from growth.report import figures, write_report
     from growth.school import school_growth
     from growth.spec import GrowthSpec
     from growth.student import student_growth
@@ -36,6 +36,7 @@ __all__ = [
     "assign_levels",
     "build_panels",
     "drift_audit",
+    "figures",
     "fit_quantiles",
     "read_table",
     "run",
@@ -57,6 +58,7 @@ _ROOMS = {
     "assign_levels": "index",
     "build_panels": "panel",
     "drift_audit": "pipeline",
+    "figures": "report",
     "fit_quantiles": "quantile",
     "read_table": "panel",
     "run": "pipeline",

@@ -55,6 +55,7 @@ FACE = {
     "assign_levels",
     "build_panels",
     "drift_audit",
+    "figures",
     "fit_quantiles",
     "read_table",
     "run",

@@ -1,11 +1,14 @@
 """Results to one self-contained HTML page that explains every number on it."""
 
+from growth.report.figures import Figures, figures
 from growth.report.inputs import ReportInput, StudentTotals, report_input, summarise_students
 from growth.report.page import render_report, write_report
 
 __all__ = [
+    "Figures",
     "ReportInput",
     "StudentTotals",
+    "figures",
     "render_report",
     "report_input",
     "summarise_students",

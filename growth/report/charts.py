@@ -21,6 +21,8 @@ INK, MUTED, LINE, PAPER = "var(--ink)", "var(--muted)", "var(--line)", "var(--pa
 LOST, KEPT = "var(--below)", "var(--kept)"
 STANDING = {"below": "var(--below)", "average": "var(--average)", "above": "var(--above)"}
 AVERAGE = 50
+ROOMY = 400
+"""Schools that a chart has room for in full size."""
 BRUSH = "brush"
 """What the reader drags over circles to list their schools."""
 THOUSANDS = "format(datum.value, ',')"
@@ -28,7 +30,9 @@ NARROW = "width < 450"
 """A phone [pixels]."""
 
 
-def chart_specs(achievement_range: tuple[float, float], most_students: int) -> dict[str, dict[str, Any]]:
+def chart_specs(
+    achievement_range: tuple[float, float], most_students: int, schools: int
+) -> dict[str, dict[str, Any]]:
     """Return the specification of each chart, by name.
 
     Parameters
@@ -37,6 +41,8 @@ def chart_specs(achievement_range: tuple[float, float], most_students: int) -> d
         Lowest and highest school achievement [SD units]; one axis for all subjects.
     most_students : int
         Largest number of students behind a result; one size scale for all subjects.
+    schools : int
+        Where there are many, circles are smaller.
 
     Returns
     -------
@@ -46,7 +52,7 @@ def chart_specs(achievement_range: tuple[float, float], most_students: int) -> d
     """
     charts = {
         "ranks": _ranks(),
-        "achievement": _achievement(achievement_range, most_students),
+        "achievement": _achievement(achievement_range, most_students, schools),
         "levels": _levels(),
         "changes": _changes(),
         "chances": _chances(),
@@ -82,7 +88,7 @@ def _ranks() -> Chart:
     )
 
 
-def _achievement(span: tuple[float, float], most: int) -> Chart:
+def _achievement(span: tuple[float, float], most: int, schools: int) -> Chart:
     """Growth against achievement, one circle per school, its area in proportion to its students."""
     base = _base().transform_filter("isValid(datum.ach)")
     x = alt.X(
@@ -94,12 +100,19 @@ def _achievement(span: tuple[float, float], most: int) -> Chart:
         ),
     )
     y = _percentile_axis("gp:Q")
-    size = alt.Size("n:Q", scale=alt.Scale(domain=[0, most], range=[0, 420]), legend=None)
+    crowded = schools > ROOMY
+    largest = max(420 * min(1.0, ROOMY / max(schools, 1)), 30)
+    size = alt.Size("n:Q", scale=alt.Scale(domain=[0, most], range=[0, largest]), legend=None)
     brush = alt.selection_interval(
         name=BRUSH, mark=alt.BrushConfig(fill=MUTED, fillOpacity=0.12, stroke=MUTED, strokeOpacity=0.6)
     )
     circles = (
-        base.mark_circle(opacity=0.55, stroke=PAPER, strokeWidth=0.75, cursor="pointer")
+        base.mark_circle(
+            opacity=0.35 if crowded else 0.55,
+            stroke=PAPER,
+            strokeWidth=0 if crowded else 0.75,
+            cursor="pointer",
+        )
         .encode(x=x, y=y, size=size, color=_standing(), tooltip=_tooltip(achievement=True))
         .add_params(brush)
         .properties(name="circles")

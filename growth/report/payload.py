@@ -20,7 +20,7 @@ from growth.report.results import Results, WaterfallLine
 from growth.report.words import school_words
 from growth.spec import GrowthSpec
 
-__all__ = ["payload"]
+__all__ = ["achievement_range", "most_students", "payload", "waterfall_bars"]
 
 _PARTS = {"gp": "growth_percentile", "lo": "growth_percentile_low", "hi": "growth_percentile_high"}
 _STEPS = (1, 2, 3)
@@ -71,8 +71,8 @@ def payload(results: Results, spec: GrowthSpec, frozen_norms: bool) -> dict[str,
         "similar": _similar(results, codes),
         "history": _history(results, codes),
         "districts": _districts(results, codes),
-        "waterfall": _bars(results.waterfall),
-        "charts": chart_specs(_achievement_range(rows), _most(rows)),
+        "waterfall": waterfall_bars(results.waterfall),
+        "charts": chart_specs(achievement_range(rows), most_students(rows), schools.height),
         "words": school_words(spec, frozen_norms),
     }
 
@@ -201,7 +201,7 @@ def _down(values: pl.Series) -> list[float | None]:
     return [None if value is None else math.floor(value * 100) / 100 for value in values]
 
 
-def _bars(lines: tuple[WaterfallLine, ...]) -> list[dict[str, Any]]:
+def waterfall_bars(lines: tuple[WaterfallLine, ...]) -> list[dict[str, Any]]:
     """Return one bar per step: rows left, and rows before it."""
     bars: dict[str, dict[str, Any]] = {}
     for line in lines:
@@ -212,7 +212,8 @@ def _bars(lines: tuple[WaterfallLine, ...]) -> list[dict[str, Any]]:
     return list(bars.values())
 
 
-def _achievement_range(rows: pl.DataFrame) -> tuple[float, float]:
+def achievement_range(rows: pl.DataFrame) -> tuple[float, float]:
+    """Return one axis of achievement for all charts [SD units]."""
     low, high = rows["achievement"].min(), rows["achievement"].max()
     if not isinstance(low, float) or not isinstance(high, float):
         return -1.0, 1.0
@@ -220,6 +221,7 @@ def _achievement_range(rows: pl.DataFrame) -> tuple[float, float]:
     return -round(reach, 2), round(reach, 2)
 
 
-def _most(rows: pl.DataFrame) -> int:
+def most_students(rows: pl.DataFrame) -> int:
+    """Return the largest number of students behind a result."""
     most = rows["n"].max()
     return most if isinstance(most, int) else 1

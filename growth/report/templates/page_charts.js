@@ -1,7 +1,7 @@
 // Charts: drawn when they come into view. Few marks are drawn as SVG, whose colors follow the page by themselves;
 // many as a bitmap, which is drawn again when the colors change.
 const MOST_SVG = 1500;
-const MOST_RANKS = 800;
+const MOST_RANKS = 400;
 const views = new Set();
 let chosen = "";
 
@@ -9,8 +9,7 @@ const rowsOf = {
   ranks(subject) {
     const all = everyone(subject).filter((row) => row.hasBand).sort((a, b) => a.gp - b.gp || a.lo - b.lo);
     const last = Math.max(all.length - 1, 1), every = Math.ceil(all.length / MOST_RANKS);
-    return all.map((row, at) => ({ ...row, place: at / last, half: at / last > 0.5 }))
-      .filter((row, at) => at % every === 0 || row.id === chosen);
+    return all.flatMap((row, at) => (at % every === 0 || row.id === chosen ? [{ ...row, place: at / last, half: at / last > 0.5 }] : []));
   },
   achievement: (subject) => everyone(subject).filter((row) => row.hasBand && row.ach !== null && row.n !== null),
   levels(subject) {
