@@ -296,9 +296,10 @@ def _save(result: GrowthRun, out: Path, *, overwrite: bool, report: bool) -> Non
     from growth.store import save_run
 
     def write_page(file: Path) -> None:
+        from growth.diagnose import diagnose
         from growth.report import write_report
 
-        write_report(result, file)
+        write_report(result, file, verdicts=diagnose(result).verdicts)
 
     save_run(result, out, overwrite=overwrite, extras={"report.html": write_page} if report else None)
 

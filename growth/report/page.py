@@ -121,7 +121,7 @@ def render_report(run: RunLike | ReportInput, *, verdicts: pl.DataFrame | None =
         how_to_read=how_to_read(given.spec),
         limits=limits(given.spec, results.facts),
         glossary=glossary(given.spec),
-        verdicts=[] if given.verdicts is None else given.verdicts.to_dicts(),
+        verdicts=_loudest_first(given.verdicts),
         parts=_parts_of(results),
         how_computed=how_computed(given.spec, frozen),
         about_levels=about_levels(given.spec, frozen),
@@ -154,6 +154,14 @@ def _example(results: Results) -> dict[str, Any] | None:
         "at": round(row["growth_percentile"], 1),
         "standing": standing,
     }
+
+
+def _loudest_first(verdicts: pl.DataFrame | None) -> list[dict[str, Any]]:
+    """Return diagnostics as lines, problems first."""
+    if verdicts is None:
+        return []
+    order = pl.col("verdict").replace_strict({"problem": 0, "look": 1, "ok": 2}, default=3)
+    return verdicts.sort(order, maintain_order=True).to_dicts()
 
 
 def _parts_of(results: Results) -> dict[str, bool]:

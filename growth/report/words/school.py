@@ -107,6 +107,7 @@ def _next_levels() -> dict[str, str]:
 
 
 def _over_time(spec: GrowthSpec) -> dict[str, str]:
+    measure = "median" if spec.school.aggregate == "median" else "average"
     return {
         "up": "Level {last} in {before}, level {level} in {year}: up by {change}.",
         "down": "Level {last} in {before}, level {level} in {year}: down by {change}.",
@@ -114,8 +115,8 @@ def _over_time(spec: GrowthSpec) -> dict[str, str]:
         "small_change": "A change of one level is well within what chance does.",
         "high_years": f"The growth percentile has been {spec.school.high_percentile:g} or more for {{years}} "
         "up to the latest.",
-        "trend": "Over the years of this report the school’s result changed by {trend} points a year, "
-        "compared with all schools (95% interval {low} to {high}).",
+        "trend": f"Over the years of this report the school’s {measure} changed by {{trend}} points a year "
+        "(95% interval {low} to {high}). All schools together stay where they are, unless norms are frozen.",
     }
 
 
