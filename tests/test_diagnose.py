@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import golden
 import numpy as np
@@ -13,10 +15,18 @@ from scipy.special import ndtr
 
 from growth._types import FloatArray, IntArray
 from growth.diagnose import FAMILY, RULES
+from growth.diagnose.account import cohorts, left_out, simex_gap
 from growth.diagnose.fit import calibration, decile_table, goodness_of_fit, heteroskedasticity, uniformity
 from growth.diagnose.rules import CHANCE, level_of
 from growth.diagnose.scale import csem, drift, extremes
-from growth.diagnose.schools import duplicated_schools, flag_directions, within_schools_difference
+from growth.diagnose.schools import (
+    correlations,
+    duplicated_schools,
+    flag_directions,
+    outlying_schools,
+    variance_components,
+    within_schools_difference,
+)
 from growth.diagnose.scored import SMALLEST_SHOWN, Scored, tenths
 from growth.diagnose.statistics import (
     anderson_darling,
@@ -30,6 +40,7 @@ from growth.diagnose.statistics import (
     t_bound,
 )
 from growth.diagnose.verdicts import Finding, judge
+from growth.pipeline import GrowthRun
 from growth.report.disclosure import SMALLEST_PUBLISHED
 from growth.spec import GrowthSpec
 
@@ -284,6 +295,13 @@ class TestScale:
         assert errors["csem"].item() == size
         assert errors["reliability"].item() == pytest.approx(1 - size**2 / frame["score"].var())  # type: ignore[operator]
 
+    def test_csem_of_published_tables_is_judged_too(self) -> None:
+        table = {"subject": "ELA", "grade": 5, "scores": [2000, 3000], "csem": [60, 60]}
+        spec = GrowthSpec().replace({"measurement.csem": "table", "measurement.tables": [table]})
+        errors, too_large, _ = csem(scored(students()), spec)
+        assert errors["csem"].item() == pytest.approx(60)
+        assert verdict(too_large) == "problem"
+
     def test_drift_shows_in_frozen_curves_only(self) -> None:
         frame = students()
         up = moved(frame, ndtr(stats.norm.ppf(frame["percentile"].to_numpy()) + 0.3))
@@ -329,3 +347,172 @@ class TestSchools:
     def test_flags_of_any_direction_may_go_their_own_way_in_the_system(self) -> None:
         frame = students().with_columns(gifted=pl.col("prior_score") > 2500)
         assert verdict(flag_directions(scored(frame), ("gifted",))[1]) == "ok"
+
+
+def of_frames(**frames: pl.DataFrame) -> GrowthRun:
+    """Return what chapters read of a run."""
+    spec = GrowthSpec()
+    return cast(GrowthRun, SimpleNamespace(frames=frames, spec=spec, manifest={}))
+
+
+def results(effects: FloatArray, se: float = 3.0) -> pl.DataFrame:
+    """Return school results of one subject."""
+    n = len(effects)
+    return pl.DataFrame(
+        {
+            "year": [2025] * n,
+            "subject": ["ELA"] * n,
+            "span": pl.Series([None] * n, dtype=pl.String),
+            "group": ["All"] * n,
+            "school_id": [f"{i:03d}" for i in range(n)],
+            "n": [80] * n,
+            "effect": effects,
+            "effect_se": np.full(n, se),
+            "reason": pl.Series([None] * n, dtype=pl.String),
+        }
+    )
+
+
+def spread(tau: float, tau_high: float, se: float, icc: float = 0.05) -> pl.DataFrame:
+    """Return the variance of one subject."""
+    return pl.DataFrame(
+        {
+            "year": [2025],
+            "subject": ["ELA"],
+            "span": pl.Series([None], dtype=pl.String),
+            "group": ["All"],
+            "mean": [50.0],
+            "tau2": [tau**2],
+            "tau_high": [tau_high],
+            "icc": [icc],
+            "reliability": [tau**2 / (tau**2 + se**2)],
+        }
+    )
+
+
+class TestSchoolResults:
+    def test_normal_schools_are_fine_and_one_far_off_is_named(self) -> None:
+        effects = 50 + 6 * stats.norm.ppf((np.arange(60) + 0.5) / 60)
+        variance = spread(5.2, 6.5, 3.0)
+        usual = outlying_schools(of_frames(schools=results(effects), variance=variance))[1]
+        assert verdict(usual) == "ok"
+        effects[7] = 15.0
+        far = judge(outlying_schools(of_frames(schools=results(effects), variance=variance))[1])
+        assert far["verdict"] != "ok"
+        assert "School 007" in str(far["where"])
+
+    def test_reliability_is_judged_by_what_it_may_be_at_best(self) -> None:
+        def found(tau: float, tau_high: float) -> object:
+            return verdict(variance_components(of_frames(variance=spread(tau, tau_high, 4.0)))[1])
+
+        assert (found(6.0, 8.0), found(3.0, 5.0)) == ("ok", "ok")
+        assert (found(2.0, 3.0), found(1.0, 1.5)) == ("look", "problem")
+
+    def test_schools_that_differ_too_much_are_found(self) -> None:
+        wide = variance_components(of_frames(variance=spread(15.0, 18.0, 3.0, icc=0.25)))
+        assert (verdict(wide[1]), verdict(wide[2])) == ("ok", "look")
+
+    @pytest.mark.parametrize(
+        ("r", "schools", "expected"), [(0.3, 30, "ok"), (0.45, 300, "look"), (0.8, 300, "problem")]
+    )
+    def test_school_correlations_need_size_and_evidence(self, r: float, schools: int, expected: str) -> None:
+        kept = results(np.full(40, 50.0))
+        neutrality = pl.DataFrame(
+            {
+                "year": [2025],
+                "subject": ["ELA"],
+                "kind": ["prior"],
+                "column": ["prior"],
+                "level": pl.Series([None], dtype=pl.String),
+                "schools": [schools],
+                "r": [r],
+                "r_low": [0.0],
+                "r_high": [0.9],
+                "r_students": [0.0],
+                "composition": ["none"],
+            }
+        )
+        frame = students()
+        run = of_frames(schools=kept, neutrality=neutrality)
+        table, points, of_students, of_schools = correlations(run, scored(frame))
+        assert (verdict(of_students), verdict(of_schools)) == ("ok", expected)
+        assert table["students"].item() == frame.height
+        assert points["n"].min() >= 20  # type: ignore[operator]
+        tilted = moved(
+            frame, ndtr(stats.norm.ppf(frame["percentile"]) + 0.006 * (frame["prior_score"] - 2450))
+        )
+        assert verdict(correlations(run, scored(tilted))[2]) == "problem"
+
+
+class TestAccount:
+    def test_cohorts_are_judged_by_what_the_run_counted(self) -> None:
+        cells = pl.DataFrame(
+            {
+                "cohort": ["A", "B"],
+                "subject": ["ELA"] * 2,
+                "year": [2025] * 2,
+                "grade": [5, 6],
+                "n_priors": [1, 2],
+                "engine": ["quantile"] * 2,
+                "base_year": pl.Series([None, None], dtype=pl.Int64),
+                "n": [1_000, 100],
+                "p": [10, 10],
+                "crossing_share": [0.1, 0.4],
+                "outside_knots": [0, 1],
+                "max_relative_gap": [1e-12, 1e-7],
+                "fallbacks": [0, 0],
+                "dropped_columns": [[], []],
+                "capped_columns": [0, 1],
+            }
+        )
+        table, findings = cohorts(of_frames(cells=cells))
+        assert table["outside_knots"].to_list() == [0.0, 0.5]
+        assert [verdict(finding) for finding in findings] == ["look"] * 5
+        assert {judge(finding)["where"] for finding in findings} == {"Cohort B"}
+        clean = cohorts(of_frames(cells=cells.head(1)))[1]
+        assert [verdict(finding) for finding in clean] == ["ok"] * 5
+
+    def test_rows_and_groups_left_out_are_counted(self) -> None:
+        counts = pl.DataFrame(
+            {
+                "subject": ["all", "ELA", "ELA", "ELA"],
+                "year": [None, 2025, 2025, 2025],
+                "step": ["read", "in_scope", "has_priors", "scored"],
+                "rows": [1_000, 1_000, 600, 600],
+                "excluded": [0, 0, 400, 0],
+                "reason": [None, None, "no_prior_score", None],
+            }
+        )
+        i = np.arange(1_000)
+        rows = pl.DataFrame(
+            {
+                "year": [2025] * 1_000,
+                "subject": ["ELA"] * 1_000,
+                "school_id": (i % 25).astype(str),
+                "highest": [True] * 1_000,
+                "percentile": pl.Series(np.where(i < 400, np.nan, 0.5)).fill_nan(None),
+                "el": i < 300,
+                "sped": i % 3 == 0,
+                "few": i < 19,
+            }
+        )
+        run = of_frames(counts=counts, students=rows)
+        steps, shares, findings = left_out(run, ("el", "sped", "few"), 20)
+        assert steps["share"].to_list() == [0.0, 40.0, 0.0]
+        assert shares["group"].to_list() == ["All", "el", "sped"]
+        assert shares["left_out"].to_list() == pytest.approx([40.0, 100.0, 40.1], abs=0.1)
+        assert [verdict(finding) for finding in findings] == ["look", "problem"]
+        assert "el" in str(judge(findings[1])["where"])
+
+    def test_the_simex_gap_is_that_of_school_means(self) -> None:
+        frame = students(schools=10)
+        z = (frame["prior_score"] - 2450) / 80
+        able = pl.when(pl.col("school_id") < "005").then(0.05).otherwise(-0.05)
+        moved_by = frame.with_columns(percentile_simex=pl.col("percentile") - 0.02 * z + able)
+        gap, found = simex_gap(scored(moved_by))
+        assert judge(found)["value"] == pytest.approx(5.0, abs=0.5)
+        assert verdict(found) == "look"
+        by_prior = gap.filter(by="prior")["gap"].to_list()
+        assert len(by_prior) == 10
+        assert by_prior[0] > by_prior[-1]
+        assert verdict(simex_gap(scored(frame))[1]) == "not judged"

@@ -53,6 +53,7 @@ def _show(found: Diagnostics, rules: bool) -> None:
         text = f"{row['sentence']}\nRule: {row['rule']}." if rules else row["sentence"]
         table.add_row(row["title"], f"[{styles[row['verdict']]}]{row['verdict']}[/]", _plain(text))
     _print(table)
+    typer.echo(f"{found.caution}\n")
     loud = len(found.alarms)
     typer.echo(
         f"{loud} of {found.verdicts.height} diagnostics ask for a look."

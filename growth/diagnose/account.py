@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
+from growth.diagnose.rules import level_of
 from growth.diagnose.scored import Scored, tenths
+from growth.diagnose.statistics import clustered_se, codes, t_bound
 from growth.diagnose.verdicts import Finding
 from growth.pipeline import GrowthRun
 
@@ -99,14 +102,7 @@ def left_out(
     parts = [_share(rows, "All")]
     parts += [_share(rows.filter(pl.col(name).fill_null(False)), name) for name in groups]
     shares = pl.concat(parts).filter(pl.col("n") >= minimum)
-    everyone = shares.filter(pl.col("group") == "All").select(
-        "year", "subject", pl.col("left_out").alias("_all")
-    )
-    more = shares.filter(pl.col("group") != "All").join(everyone, on=["year", "subject"])
-    named = pl.format("{} {}, {}", "subject", "year", "group").alias("where")
-    # Only more often counts: being left out less often is nobody's loss.
-    excess = more.select(named, (pl.col("left_out") - pl.col("_all")).alias("value"))
-    excess = excess.with_columns(pl.col("value").alias("bound"))
+    excess = _more_often(rows, groups, minimum)
     return (
         steps,
         shares.sort("year", "subject", "group"),
@@ -120,6 +116,25 @@ def _share(rows: pl.DataFrame, group: str) -> pl.DataFrame:
         pl.len().cast(pl.Int64).alias("n"),
         (100 * pl.col("_out").mean()).alias("left_out"),
     )
+
+
+def _more_often(rows: pl.DataFrame, groups: tuple[str, ...], minimum: int) -> pl.DataFrame:
+    """Return how much more often each group is left out than all students; less often is nobody's loss."""
+    found = []
+    for block in rows.sort("year", "subject").partition_by("year", "subject", maintain_order=True):
+        share = float(block["_out"].to_numpy().mean())
+        for name in groups:
+            part = block.filter(pl.col(name).fill_null(False))
+            if part.height < minimum:
+                continue
+            out = 100 * (part["_out"].to_numpy().astype(np.float64) - share)
+            se, df = clustered_se(out, codes(part["school_id"].to_list()))
+            found.append((f"{part['subject'][0]} {part['year'][0]}, {name}", float(out.mean()), se, df))
+    level = level_of(len(found))
+    tests = [
+        (where, more, t_bound(more, se, df, level) if more > 0 else 0.0) for where, more, se, df in found
+    ]
+    return pl.DataFrame(tests, _SHOWN, orient="row")
 
 
 def simex_gap(scored: Scored) -> tuple[pl.DataFrame, Finding]:

@@ -15,6 +15,7 @@ from growth.diagnose.held_out import HeldOut, held_out
 from growth.diagnose.rules import RULES
 from growth.diagnose.scale import csem, drift, extremes
 from growth.diagnose.schools import (
+    CORRELATION_CAUTION,
     DISADVANTAGE,
     correlations,
     duplicated_schools,
@@ -84,6 +85,11 @@ class Diagnostics:
         return tuple(
             loud.sort(pl.col("verdict") == "problem", descending=True, maintain_order=True)["diagnostic"]
         )
+
+    @property
+    def caution(self) -> str:
+        """What correlations with prior scores can and cannot say; belongs wherever they are shown."""
+        return CORRELATION_CAUTION
 
     @property
     def plot(self) -> Plot:

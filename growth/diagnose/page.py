@@ -23,7 +23,7 @@ _STYLE = """
 }
 body { background: var(--paper); color: var(--ink); margin: 0 auto; max-width: 72rem; padding: 2rem 1.2rem;
   font: 16px/1.5 system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif; }
-h1 { font-size: 1.6rem; margin: 0 0 .3rem; } p { max-width: 44rem; color: var(--muted); margin: 0 0 1.5rem; }
+h1 { font-size: 1.6rem; margin: 0 0 .3rem; } p { max-width: 44rem; color: var(--muted); margin: 1.5rem 0; }
 table { border-collapse: collapse; width: 100%; font-size: .9375rem; }
 th { text-align: left; font-weight: 600; border-bottom: 2px solid var(--line); padding: .4rem .8rem .4rem 0; }
 td { vertical-align: top; border-bottom: 1px solid var(--line); padding: .55rem .8rem .55rem 0; }
@@ -101,7 +101,7 @@ def render_page(diagnostics: Diagnostics) -> str:
         "together. Numbers of few students are withheld.</p>"
         '<table><thead><tr><th scope="col">Diagnostic</th><th scope="col">Verdict</th>'
         f'<th scope="col">What it says, and the rule</th></tr></thead><tbody>{rows}</tbody></table>'
-        f"{figures}</main></body></html>\n"
+        f"<p>{escape(diagnostics.caution)}</p>{figures}</main></body></html>\n"
     )
 
 

@@ -91,8 +91,8 @@ _ALL = (
     Rule(
         "held_out_loss",
         "Loss in schools left out",
-        15.0,
-        40.0,
+        25.0,
+        60.0,
         "pinball loss in schools left out over that in the fit, less 1 [%]",
         "Curves predict scores of schools left out about as well as those they were fitted to.",
         "{where}: the pinball loss is {size} % higher in schools left out: too many columns for so few "
@@ -256,18 +256,16 @@ _ALL = (
         "share without a growth percentile in a group, less that of all students [percentage points]",
         "No group of students is left out much more often than others.",
         "{where}: left out {size} points more often than students in all{others}.",
-        chance=False,
     ),
     Rule(
         "reliability",
         "Reliability of school results",
         0.5,
         0.3,
-        "reliability of a school's mean, over all schools (0-1)",
+        "reliability of a school's mean, over all schools (0-1), at the upper end of the SD's 95 % interval",
         "Differences between schools are large beside their errors.",
         "{where}: the reliability of school results is {size}: most of what sets schools apart is chance. "
         "Average over years{others}.",
-        chance=False,
         below=True,
         digits=2,
     ),

@@ -10,6 +10,7 @@ from growth.diagnose.rules import level_of
 from growth.diagnose.scored import Block, Scored
 from growth.diagnose.statistics import clustered_se, t_bound
 from growth.diagnose.verdicts import Finding
+from growth.panel.csem import csem_from_tables
 from growth.spec import GrowthSpec
 
 __all__ = ["EXTREMES", "csem", "drift", "extremes"]
@@ -112,17 +113,18 @@ def csem(scored: Scored, spec: GrowthSpec) -> tuple[pl.DataFrame, Finding, Findi
     shape = {"where": pl.String, "value": pl.Float64, "bound": pl.Float64}
     source = spec.measurement.csem
     reason = (
-        "The table has no column csem."
-        if source in ("none", "column")
-        else f"The run keeps no CSEM of each score (measurement.csem = {source!r})."
+        "The run keeps no CSEM of each score: it came from a function."
+        if source == "function"
+        else "The table has no column csem."
     )
     none = pl.DataFrame(schema=shape)
-    if source not in ("none", "column") or "csem" not in scored.frame.columns:
+    of_table = source == "table"
+    if source == "function" or not (of_table or "csem" in scored.frame.columns):
         return none, Finding("csem_large", none, reason), Finding("csem_small", none, reason)
     rows: list[dict[str, object]] = []
     where: list[str] = []
     for block in scored.blocks():
-        error = block.column("csem")
+        error = csem_from_tables(block.frame, spec) if of_table else block.column("csem")
         known = np.isfinite(error)
         if known.sum() < scored.minimum:
             continue

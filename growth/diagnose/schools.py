@@ -129,10 +129,16 @@ def variance_components(run: GrowthRun) -> tuple[pl.DataFrame, Finding, Finding]
     span = pl.when(pl.col("span").is_null()).then(pl.lit("")).otherwise(pl.format(" ({})", pl.col("span")))
     where = pl.format("{} {}{}", pl.col("subject"), pl.col("year"), span).alias("where")
 
-    def finding(name: str) -> Finding:
-        return Finding(name, everyone.select(where, pl.col(name).alias("value"), pl.col(name).alias("bound")))
-
-    return frame, finding("reliability"), finding("icc")
+    high = pl.col("tau_high") ** 2
+    error = pl.col("tau2") * (1 - pl.col("reliability")) / pl.col("reliability")
+    # Where schools seem not to differ at all the error does not follow from the reliability.
+    at_best = pl.when(pl.col("reliability") > 0).then(high / (high + error)).otherwise("reliability")
+    value = {name: pl.col(name).alias("value") for name in ("reliability", "icc")}
+    return (
+        frame,
+        Finding("reliability", everyone.select(where, value["reliability"], at_best.alias("bound"))),
+        Finding("icc", everyone.select(where, value["icc"], pl.col("icc").alias("bound"))),
+    )
 
 
 def outlying_schools(run: GrowthRun) -> tuple[pl.DataFrame, Finding]:
@@ -160,7 +166,8 @@ def outlying_schools(run: GrowthRun) -> tuple[pl.DataFrame, Finding]:
         .filter(pl.col("z").is_finite())
     )
     usual = float(norm.isf(level_of(frame.height) / 2))
-    beyond = ((pl.col("z").abs() - usual).clip(lower_bound=0) * pl.col("z").sign()).alias("value")
+    past = (pl.col("z").abs() - usual).clip(lower_bound=0)
+    beyond = pl.when(pl.col("z") < 0).then(0.0 - past).otherwise(past).alias("value")
     where = pl.format("School {}, {} {}", "school_id", "subject", "year").alias("where")
     tested = frame.select(where, beyond).with_columns(pl.col("value").abs().alias("bound"))
     return frame, Finding("outlying_schools", tested)

@@ -13,7 +13,14 @@ from growth.errors import ColumnError, SpecError, problem
 from growth.panel.table import StudentTable
 from growth.spec import CsemTable, GrowthSpec
 
-__all__ = ["CsemFunction", "csem_tables", "natural_spline", "read_csem", "refuse_unknown_csem"]
+__all__ = [
+    "CsemFunction",
+    "csem_from_tables",
+    "csem_tables",
+    "natural_spline",
+    "read_csem",
+    "refuse_unknown_csem",
+]
 
 CsemFunction: TypeAlias = Callable[[FloatArray, str, int, int], FloatArray]
 """Called with the scores, shape (n,), of a subject, grade and year; returns their CSEM, shape (n,)."""
@@ -55,7 +62,7 @@ def read_csem(table: StudentTable, spec: GrowthSpec, function: CsemFunction | No
         return table.frame["csem"].fill_null(float("nan")).to_numpy()
     if function is not None:
         return _from_function(table.frame, function)
-    return _from_tables(table.frame, spec)
+    return csem_from_tables(table.frame, spec)
 
 
 def refuse_unknown_csem(table: StudentTable, rows: IntArray) -> None:
@@ -155,7 +162,14 @@ def _from_function(frame: pl.DataFrame, function: CsemFunction) -> FloatArray:
     return found
 
 
-def _from_tables(frame: pl.DataFrame, spec: GrowthSpec) -> FloatArray:
+def csem_from_tables(frame: pl.DataFrame, spec: GrowthSpec) -> FloatArray:
+    """Return the CSEM of each row's score by `measurement.tables`, shape (n,); NaN without score or table.
+
+    Raises
+    ------
+    ColumnError
+        If a table gives values that are no CSEM.
+    """
     tables = {
         (table.subject, table.grade, table.program, year): table
         for table in spec.measurement.tables
