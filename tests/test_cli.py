@@ -12,10 +12,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from layout_cases import RECORDS, caaspp
 from typer.testing import CliRunner, Result
 
 from growth import GrowthRun
 from growth.cli import PRESET_NAMES, app
+from growth.panel.rules import RULES
 from growth.spec import GrowthSpec
 from growth.spec.model import PRESETS
 from growth.store import load_run
@@ -123,6 +125,35 @@ class TestCheck:
             assert re.search(rf"{cell['cohort']} +{cell['n']} +{cell['n_priors']} ", result.stdout)
         for reason in ("no_current_score", "no_prior_score", "repeater"):
             assert reason in result.stdout
+
+    def test_the_rules_are_printed(self) -> None:
+        result = growth_command("check", "--rules")
+        assert result.exit_code == DONE
+        for rule in RULES:
+            assert rule.name in result.stdout
+            assert rule.policy in result.stdout
+
+    def test_files_of_a_year_each_in_another_layout(self, tmp_path: Path) -> None:
+        files = []
+        for year in ("2023", "2024"):
+            files.append(tmp_path / f"scores_{year}.txt")
+            part = caaspp(RECORDS.filter(year=year)).drop("SchoolYear")
+            part.with_columns(ConditionCode=pl.lit("LOSS")).head(1).write_csv(files[-1], separator="^")
+        spec = tmp_path / "spec.toml"
+        spec.write_text(
+            "[columns]\nyear_from_file_name = true\n[rows]\nunearned_scores = 'keep'\n"
+            "[groups]\nflags = {}\nrace = ''\nlowest_race = false\n"
+        )
+        result = growth_command("check", *files, "--spec", spec)
+        assert result.exit_code == DONE, result.output
+        assert "Layout caaspp: CAASPP student score file, confidence over 99.9 %" in result.stdout
+        assert re.search(r"SSID +student_id", result.stdout)
+        assert re.search(r"\(file name\) +year", result.stdout)
+        assert re.search(r"ELA_2024_G4_own1 +1 +1", result.stdout)
+        spec.write_text(spec.read_text().replace("keep", "exclude"))
+        refused = growth_command("check", *files, "--spec", spec)
+        assert refused.exit_code == DATA
+        assert "no rows that are valid" in refused.stderr
 
     def test_it_says_why_nothing_can_be_fitted(self, city_file: Path, tmp_path: Path) -> None:
         spec = tmp_path / "spec.toml"

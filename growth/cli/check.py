@@ -78,6 +78,8 @@ def _show_header(table: StudentTable) -> None:
     for caller in header.columns:
         if caller in own:
             columns.add_row(caller, own[caller])
+    if header.spec.columns.year_from_file_name:
+        columns.add_row("(file name)", "year")
     for name, value in header.spec.columns.fixed.items():
         columns.add_row("(columns.fixed)", f"{name} = {value}")
     _print(columns)
