@@ -9,7 +9,8 @@ const bandPick = byId("band");
 const more = byId("more");
 const order = { by: "name", direction: 1 };
 let limit = FIRST_ROWS;
-let picked = null;  // schools dragged over in a chart
+let picked = null;  // schools dragged over in a chart, or of a district
+let pickedFrom = "";
 
 fillSelect(subjectPick, [...(data.subjects.length > 1 ? [["", "All subjects"]] : []), ...data.subjects.map((name, i) => [String(i), name])]);
 fillSelect(groupPick, data.groups.map((name, i) => [String(i), name]));
@@ -60,7 +61,7 @@ function fillTable() {
   const withheld = found.filter((i) => i >= SHOWN).length;
   byId("count").textContent = count(found.length, "result", "results") + (withheld ? `, ${withheld.toLocaleString("en")} of them withheld` : "");
   byId("unpick").hidden = !picked;
-  if (picked) byId("unpick").textContent = `Only the ${count(picked.size, "school", "schools")} chosen in the chart: show all again`;
+  if (picked) byId("unpick").textContent = `Only the ${count(picked.size, "school", "schools")} ${pickedFrom}: show all again`;
   const step = Math.min(found.length - limit, limit === FIRST_ROWS && found.length <= MOST_PRINTED ? found.length : 500);
   more.hidden = step <= 0;
   more.textContent = step >= found.length - limit ? `Show all ${found.length.toLocaleString("en")} results` : `Show ${step} more`;
@@ -91,6 +92,7 @@ byId("unpick").addEventListener("click", () => { picked = null; refill(); find.f
 function dragged(element, box) {
   const inside = (value, range) => value >= Math.min(...range) && value <= Math.max(...range);
   if (!box?.ach || !box?.gp) { if (picked) { picked = null; refill(); } return; }
+  pickedFrom = "chosen in the chart";
   picked = new Set(rowsFor(element).filter((row) => inside(row.ach, box.ach) && inside(row.gp, box.gp)).map((row) => row.school));
   subjectPick.value = data.subjects.length > 1 ? String(data.subjectCodes.indexOf(element.dataset.subject)) : subjectPick.value;
   refill();
@@ -119,6 +121,14 @@ byId("save").addEventListener("click", () => {
 
 // Districts
 const districtTable = byId("district-table");
+function listDistrict(name) {
+  pickedFrom = `of ${name}`;
+  picked = new Set(byName.filter((school) => districtOf(school) === name));
+  find.value = "";
+  refill();
+  location.hash = "#schools";
+  byId("unpick").focus();
+}
 function fillDistricts() {
   if (!districtTable) return;
   const { districts } = data;
@@ -137,7 +147,7 @@ function fillDistricts() {
     const open = textual("button", "link", districts.name[at]);
     open.type = "button";
     open.title = "List its schools";
-    open.addEventListener("click", () => { find.value = districts.name[at]; refill(); location.hash = "#schools"; find.focus(); });
+    open.addEventListener("click", () => listDistrict(districts.name[at]));
     return make("tr", {}, make("th", { scope: "row" }, open), textual("td", "", data.subjects[districts.subject[at]]), ...cells(at));
   };
   districtTable.tBodies[0].replaceChildren(...lines.slice(0, MOST_PRINTED).map(line));

@@ -131,9 +131,9 @@ def _beside() -> dict[str, str]:
             groups and number, nearest first. Growth plays no part in the choice."""
         ),
         "similar_none": "There are no schools of the same grades to compare with.",
-        ">": "higher here",
+        ">": "this school is higher",
         "=": "no clear difference",
-        "<": "lower here",
+        "<": "this school is lower",
         "unknown": "There is no school with this number in the report.",
         "withheld": "No result: {reason}.",
     }
