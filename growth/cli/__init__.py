@@ -6,11 +6,13 @@ from growth.cli.check import check
 from growth.cli.diagnose import diagnose_command
 from growth.cli.export import export_command
 from growth.cli.index import index_command, pair_command
+from growth.cli.study import compare_command, study_command
 
 __all__ = [
     "PRESET_NAMES",
     "app",
     "check",
+    "compare_command",
     "diagnose_command",
     "diff_command",
     "explain_command",
@@ -18,5 +20,6 @@ __all__ = [
     "index_command",
     "main",
     "pair_command",
+    "study_command",
     "verify_command",
 ]

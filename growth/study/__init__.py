@@ -1,7 +1,9 @@
 """Sensitivity studies: many specifications on one table, and which decision matters."""
 
+from growth.study.compare import Comparison, compare_runs
 from growth.study.factors import Range
+from growth.study.file import read_study
 from growth.study.result import Study
 from growth.study.run import run_study
 
-__all__ = ["Range", "Study", "run_study"]
+__all__ = ["Comparison", "Range", "Study", "compare_runs", "read_study", "run_study"]

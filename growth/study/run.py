@@ -129,7 +129,7 @@ class _Keys:
     def of(
         cls, table: StudentTable | CallerFrame | str | Path, enrolment: Enrolment | None, seed: int
     ) -> _Keys:
-        if isinstance(table, str | Path):
+        if isinstance(table, str | Path) and Path(table).is_file():
             source: StudentTable | pl.DataFrame | Path = Path(table)
         else:
             source = table if isinstance(table, StudentTable) else load(table, lambda _: []).frame
