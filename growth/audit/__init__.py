@@ -1,6 +1,7 @@
 """What an appeal asks of a stored run: is it whole and right, where does a number come from, what changed."""
 
 from growth.audit.differences import Difference, difference
+from growth.audit.fan import student_fan
 from growth.audit.school import SchoolAccount, explain_school
 from growth.audit.student import StudentAccount, explain_student
 from growth.audit.verify import Check, Verification, verify_run
@@ -14,5 +15,6 @@ __all__ = [
     "difference",
     "explain_school",
     "explain_student",
+    "student_fan",
     "verify_run",
 ]

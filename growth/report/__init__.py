@@ -3,6 +3,7 @@
 from growth.report.figures import Figures, figures
 from growth.report.inputs import ReportInput, StudentTotals, report_input, summarise_students
 from growth.report.page import render_report, write_report
+from growth.report.student_chart import student_chart
 
 __all__ = [
     "Figures",
@@ -11,6 +12,7 @@ __all__ = [
     "figures",
     "render_report",
     "report_input",
+    "student_chart",
     "summarise_students",
     "write_report",
 ]

@@ -26,7 +26,7 @@ from growth.report.results import Results, page_results
 if TYPE_CHECKING:
     import altair as alt
 
-__all__ = ["Figures", "figures"]
+__all__ = ["Figures", "figures", "palette"]
 
 _STYLE = Path(__file__).parent / "templates" / "page.css"
 _LEVELS = range(1, 11)
@@ -223,7 +223,7 @@ class Figures:
 
         rows = self.results.rows
         specs = chart_specs(achievement_range(rows), most_students(rows), self.results.facts.schools)
-        text = re.sub(r"var\((--\w+)\)", lambda match: _palette()[match[1]], json.dumps(specs[name]))
+        text = re.sub(r"var\((--\w+)\)", lambda match: palette()[match[1]], json.dumps(specs[name]))
         spec = json.loads(text)
         for param in spec["params"]:
             if param["name"] == "chosen":
@@ -259,7 +259,7 @@ def figures(run: RunLike | ReportInput) -> Figures:
 
 
 @lru_cache(maxsize=1)
-def _palette() -> dict[str, str]:
+def palette() -> dict[str, str]:
     """Return the light colors of the page by name."""
     style = _STYLE.read_text("utf-8")
     return dict(re.findall(r"(--\w+): (#\w+)", style[: style.index("}")]))

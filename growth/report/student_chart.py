@@ -1,0 +1,86 @@
+"""The student growth chart: a student's scores over the years, and the fan of where similar students went."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from growth.report.extras import require_extra
+from growth.report.figures import palette
+from growth.report.labels import subject_name
+
+if TYPE_CHECKING:
+    import altair as alt
+
+__all__ = ["student_chart"]
+
+_BANDS = (("p5", "p95", 0.18), ("p25", "p75", 0.35))
+"""Ends of the bands and their opacity: nine in ten, and half of the similar students."""
+
+
+def student_chart(fan: pl.DataFrame, subject: str) -> alt.LayerChart:
+    """Draw a student's scores, and from each to the next the fan of where similar students went.
+
+    For a conversation with one family: it shows one student, and belongs in no report.
+
+    Parameters
+    ----------
+    fan : polars.DataFrame
+        Of `growth.audit.student_fan`.
+    subject : str
+        As in the run.
+
+    Raises
+    ------
+    GrowthError
+        If the extra ``growth[report]`` is not installed.
+    """
+    require_extra()
+    import altair as alt
+
+    rows = fan.filter(pl.col("subject") == subject).sort("year", "grade").to_dicts()
+    for row in rows:
+        row["label"] = "" if row["sgp"] is None else f"percentile {row['sgp']}, {_interval(row)}"
+    colors = {name: palette()[f"--{name}"] for name in ("ink", "above", "muted")}
+    score = alt.Y("score:Q", title="Scale score", scale=alt.Scale(zero=False))
+    low_end = alt.Y("low:Q", title="Scale score", scale=alt.Scale(zero=False))
+    year = alt.X("year:O", title=None, axis=alt.Axis(labelAngle=0))
+    areas = [
+        alt.Chart(alt.InlineData(_wedges(rows, low, high)))
+        .mark_area(color=colors["above"], opacity=opacity)
+        .encode(x=year, y=low_end, y2="high:Q", detail="to:N")
+        for low, high, opacity in _BANDS
+    ]
+    middle = (
+        alt.Chart(alt.InlineData(_wedges(rows, "p50", "p50")))
+        .mark_line(color=colors["above"], strokeDash=[3, 3])
+        .encode(x=year, y=low_end, detail="to:N")
+    )
+    scores = alt.Chart(alt.InlineData(rows)).encode(x=year, y=score)
+    tooltip = [alt.Tooltip(f"{name}:N") for name in ("year", "grade", "score", "sgp")]
+    line = scores.mark_line(color=colors["ink"])
+    points = scores.mark_circle(color=colors["ink"], size=70, opacity=1).encode(tooltip=tooltip)
+    labels = scores.mark_text(color=colors["ink"], dy=-14).encode(text="label:N")
+    title = f"{subject_name(subject)}: scores, and where 90 and 50 of 100 similar students went"
+    layers = alt.LayerChart(layer=[*areas, middle, line, points, labels])
+    chart: alt.LayerChart = layers.properties(width=480, height=300, title=title)
+    return chart
+
+
+def _interval(row: dict[str, Any]) -> str:
+    if row["sgp_low"] is None:
+        return "interval not known"
+    return f"interval {row['sgp_low']}–{row['sgp_high']}"
+
+
+def _wedges(rows: list[dict[str, Any]], low: str, high: str) -> list[dict[str, Any]]:
+    """Return the two ends of each wedge, from a score to the next year's percentiles."""
+    found = []
+    for before, after in pairwise(rows):
+        if after[low] is not None:
+            start, end = before["score"], {"low": after[low], "high": after[high]}
+            found.append({"to": after["year"], "year": before["year"], "low": start, "high": start})
+            found.append({"to": after["year"], "year": after["year"], **end})
+    return found
