@@ -20,8 +20,9 @@ import hashlib
 import json
 import math
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ __all__ = [
     "save_tables",
     "spreadsheet_safe",
     "strange_files",
+    "under_way",
 ]
 
 MANIFEST, SPEC, CUTS, NORMS = "manifest.json", "spec.toml", "cuts.json", "norms.json"
@@ -96,6 +98,34 @@ def save_run(
         manifest = {**run.manifest, "files": _digests(aside)}
         _write_json(aside / MANIFEST, manifest)
     return target
+
+
+@contextmanager
+def under_way(folder: str | Path, *, resume: bool) -> Iterator[Path]:
+    """Reserve a run folder while its run is computed and written, and give a place for finished parts.
+
+    The parts lie beside the folder; they go when the run has been written, and stay when it fails.
+
+    Parameters
+    ----------
+    folder : path
+    resume : bool
+        Keep what an earlier run has left there.
+
+    Raises
+    ------
+    StoreError
+        If another run is writing the folder, or the place cannot be written.
+    """
+    target = Path(folder).resolve()
+    parts = target.with_name(f".{target.name}.parts")
+    with ExitStack() as held:
+        with _disk(target, OSError):
+            held.enter_context(reserve(target))
+            if parts.exists() and not resume:
+                shutil.rmtree(parts)
+        yield parts
+        shutil.rmtree(parts, ignore_errors=True)
 
 
 def load_run(folder: str | Path) -> GrowthRun:

@@ -140,22 +140,26 @@ def run(
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
     checkpoints: Annotated[
         Path | None,
-        typer.Option(help="Folder for finished SIMEX replicates: an interrupted run goes on there."),
+        typer.Option(help="Folder for finished cohorts and SIMEX replicates, kept; by default beside --out."),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from what an interrupted run has finished.")
+    ] = False,
 ) -> None:
     """Compute growth percentiles and levels of a table, and write a run folder."""
     source = sources(files)
     choices = None if spec is None else _specification(spec)
     with _answerable():
         from growth.report.extras import require_extra
-        from growth.store import check_free, load_bundle
+        from growth.store import check_free, load_bundle, under_way
 
         check_free(out, overwrite=overwrite)
         if report:
             require_extra()
         base = None if freeze is None else load_bundle(freeze)
-        result = _compute(source, choices, n_jobs, base, checkpoints)
-        _save(result, out, overwrite=overwrite, report=report)
+        with under_way(out, resume=resume) as parts:
+            result = _compute(source, choices, n_jobs, base, checkpoints or parts)
+            _save(result, out, overwrite=overwrite, report=report)
         _show_results(result, out, report=report)
 
 
@@ -242,11 +246,19 @@ def sources(files: list[str] | None) -> str | list[str]:
 
 @contextmanager
 def _answerable() -> Iterator[None]:
-    """End with a message and exit code 1 where the data, not the program, is the problem."""
+    """End with a message and exit code 1 where the data or the machine, not the program, is the problem."""
     try:
         yield
     except GrowthError as error:
         typer.echo(f"growth: {error}", err=True)
+        raise typer.Exit(_DATA) from None
+    except MemoryError:
+        typer.echo("growth: Memory ran out. To fix: use fewer threads (--n-jobs), and --resume.", err=True)
+        raise typer.Exit(_DATA) from None
+    except OSError as error:
+        typer.echo(
+            f"growth: {error.strerror or type(error).__name__}. To fix: put it right, and --resume.", err=True
+        )
         raise typer.Exit(_DATA) from None
 
 

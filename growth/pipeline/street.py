@@ -27,6 +27,7 @@ from growth.pipeline.ledger import ledger, plain_choices, plain_panels
 from growth.pipeline.manifest import Clock, Stamp, manifest
 from growth.pipeline.progress import Progress, Steps
 from growth.pipeline.result import GrowthRun
+from growth.pipeline.resume import ResumeShelf
 from growth.pipeline.schools import SchoolResults, school_results
 from growth.pipeline.shelf import Shelf
 from growth.pipeline.students import Fitted, cells_frame, students_frame
@@ -78,9 +79,9 @@ def run(
         For ``measurement.csem = "function"``: called with (scores, subject, grade, year), the scores of shape
         (n,), it returns their conditional standard errors of measurement, shape (n,).
     checkpoints : str or Path, optional
-        Folder in which SIMEX keeps the replicates it has finished: interrupted and started again with the
-        same input, a run goes on there, to the same results bit for bit. Its files hold student data without
-        ids; delete them when the run is done.
+        Folder in which finished cohorts, and SIMEX's finished replicates, are kept: interrupted and started
+        again with the same input, a run goes on there, to the same results bit for bit. Its files hold
+        student data without ids; delete them when the run is done.
     enrolment : path, frame or Enrolment, optional
         For ``school.share = "enrolment"``: one row per student, year and school, with the share of the year;
         see `growth.school.read_enrolment`. It decides in which schools results count, and nothing else:
@@ -110,6 +111,7 @@ def run(
         csem=csem,
         checkpoints=None if checkpoints is None else Path(checkpoints),
         enrolment=_enrolment(enrolment),
+        shelf=Shelf() if checkpoints is None else ResumeShelf(Path(checkpoints)),
     )
     return walk(table, _choices(spec, freeze), given, n_jobs=n_jobs, progress=progress)
 

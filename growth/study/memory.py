@@ -25,6 +25,7 @@ import polars as pl
 
 from growth._types import FloatArray, IntArray
 from growth.panel import Panel, StudentTable
+from growth.pipeline.resume import panel_digest
 from growth.pipeline.shelf import Shelf, Stage, narrowed
 from growth.pipeline.students import Fitted, RecalledGrowth, corrected_of
 from growth.spec import GrowthSpec
@@ -103,7 +104,7 @@ class StudyShelf(Shelf):
         if spec.school.standard_error == "refit":
             return make(spec)
         narrow = narrowed("cohort", spec)
-        key = digest_of(_panel_digest(panel), narrow.digest, code_digest())
+        key = digest_of(panel_digest(panel), narrow.digest, code_digest())
 
         def find() -> Fitted:
             file = None if self._folder is None else self._folder / f"{key}.npz"
@@ -165,20 +166,6 @@ def remove_leavings(folder: Path) -> None:
                 shutil.rmtree(leaving, ignore_errors=True)
             else:
                 leaving.unlink(missing_ok=True)
-
-
-def _panel_digest(panel: Panel) -> str:
-    """Return a digest of everything that a fit of the panel can depend on but its row numbers."""
-    digest = hashlib.sha256(
-        json.dumps([panel.key, panel.covariate_names, panel.bounds, panel.year, repr(panel.pattern)]).encode()
-    )
-    arrays: list[FloatArray | IntArray | None] = [panel.score, panel.priors, panel.covariates]
-    arrays += [*panel.knot_scores, panel.school, panel.csem, panel.score_csem, panel.offset]
-    for array in arrays:
-        digest.update(b"none" if array is None else f"{array.dtype}{array.shape}".encode())
-        if array is not None:
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def _save(file: Path, one: Fitted) -> None:

@@ -1,0 +1,94 @@
+"""Cohorts that an interrupted run has finished, kept so that the next one goes on from there.
+
+One file per cohort, named by a digest of everything that its result depends on: its numbers, the
+specification, the engine's own source and the libraries. Another input, choice or version never meets it. A
+file holds results in the order of the cohort's rows and no ids; like scores they are student data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from growth._types import FloatArray, IntArray
+from growth.disk import whole_file
+from growth.errors import StoreError, problem
+from growth.panel import Panel
+from growth.pipeline.codec import decoded, encoded
+from growth.pipeline.shelf import Shelf
+from growth.pipeline.students import Fitted
+from growth.spec import GrowthSpec
+from growth.student.simex import code_digest
+
+__all__ = ["ResumeShelf", "panel_digest"]
+
+
+class ResumeShelf(Shelf):
+    """Keeps finished cohorts in a folder.
+
+    Cohorts placed on frozen models are not kept: they are placed again as fast.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.found: list[str] = []
+        """Keys of the cohorts that were there already."""
+
+    def cohort(self, panel: Panel, spec: GrowthSpec, make: Callable[[GrowthSpec], Fitted]) -> Fitted:
+        """Return a cohort's growth as it was kept, or make and keep it.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be kept.
+        """
+        parts = "\n".join([panel_digest(panel), spec.digest, code_digest()])
+        file = self._folder / f"cohort-{hashlib.sha256(parts.encode()).hexdigest()[:40]}"
+        if (known := _load(file, panel)) is not None:
+            self.found.append(panel.key)
+            return known
+        one = make(spec)
+        if one.frozen is None:
+            self._keep(one, file)
+        return one
+
+    def _keep(self, one: Fitted, file: Path) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with whole_file(file) as aside:
+                aside.write_bytes(encoded((one.growth, one.intervals, one.seconds)))
+        except OSError as error:
+            what = f"A finished cohort cannot be kept in {str(self._folder)!r}: {error.strerror}"
+            fix = "make room or choose another folder, and run again with --resume"
+            raise StoreError(problem(what, fix=fix)) from None
+
+
+def panel_digest(panel: Panel) -> str:
+    """Return a digest of everything that a fit of the panel can depend on but its row numbers."""
+    digest = hashlib.sha256(
+        json.dumps([panel.key, panel.covariate_names, panel.bounds, panel.year, repr(panel.pattern)]).encode()
+    )
+    arrays: list[FloatArray | IntArray | None] = [panel.score, panel.priors, panel.covariates]
+    arrays += [*panel.knot_scores, panel.school, panel.csem, panel.score_csem, panel.offset]
+    for array in arrays:
+        digest.update(b"none" if array is None else f"{array.dtype}{array.shape}".encode())
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _load(file: Path, panel: Panel) -> Fitted | None:
+    try:
+        growth, intervals, seconds = decoded(file.read_bytes())
+    except (OSError, ValueError):
+        return None  # not there, or damaged by others: computed again
+    return Fitted(panel, growth, intervals, seconds) if len(growth.sgp) == len(panel) else None
