@@ -1,8 +1,9 @@
 """Runs killed at random moments: nothing is lost, nothing partial is taken for a result.
 
 ``python -m benchmarks.kills --trials 200`` writes a run, then kills runs that replace it with ``--resume``
-after a random time, some several times in a row, and lets the last one finish. After every kill the folder must
-be absent or verify; after every trial it must hold the reference's results bit for bit, with nothing beside it.
+after a random time, some several times in a row, and lets the last one finish. After every kill the folder
+must be absent or verify; after every trial it must hold the reference's results bit for bit, with nothing
+beside it.
 """
 
 from __future__ import annotations
