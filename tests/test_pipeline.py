@@ -368,6 +368,12 @@ class TestFrozen:
 
 
 class TestProvenance:
+    def test_what_was_read_as_missing_is_told(self, city: pl.DataFrame, city_run: GrowthRun) -> None:
+        spoiled = city.with_columns(score=pl.Series(["absent", "absent", *city["score"].cast(pl.String)[2:]]))
+        run = growth.run(spoiled, city_run.spec.replace({"rows.unreadable_score": "missing"}))
+        assert "'score' has values that are taken as missing. Rows affected: 2." in run.notices[0]
+        assert not any("taken as missing" in notice for notice in city_run.notices)
+
     def test_manifest_names_what_went_in_and_came_out(self, city_file: Path, city_run: GrowthRun) -> None:
         import hashlib
 

@@ -49,6 +49,8 @@ class Stamp:
 
     input_digest: str
     input_rows: int
+    input_notices: tuple[str, ...]
+    """What was read as missing because the specification says so."""
     threads: int
     cuts_digest: str
     freeze: FreezeBundle | None
@@ -73,7 +75,11 @@ def manifest(
     cells, base = frames["cells"], stamp.freeze
     return {
         "format": FORMAT,
-        "input": {"sha256": stamp.input_digest, "rows": stamp.input_rows},
+        "input": {
+            "sha256": stamp.input_digest,
+            "rows": stamp.input_rows,
+            "notices": list(stamp.input_notices),
+        },
         "enrolment": {"sha256": stamp.enrolment_digest},
         "spec": {"name": spec.name, "sha256": spec.digest},
         "freeze": None

@@ -146,10 +146,11 @@ class GrowthRun:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was asked for and could not be done, in sentences; empty if all was."""
+        """What was read as missing, and what was asked for and could not be done, in sentences."""
         traits = self.frames["neutrality"].filter(pl.col("composition") == "too_few_schools")
         many = traits.group_by("year", "subject", "schools", maintain_order=True).len("means")
-        notices = [
+        notices = list(self.manifest.get("input", {}).get("notices", ()))  # older runs have none
+        notices += [
             f"{subject} {year}: school composition is not taken out, because {schools:,} schools are too few "
             f"for {means} school means (peers.schools_per_trait = {self.spec.peers.schools_per_trait})."
             for year, subject, schools, means in many.iter_rows()

@@ -206,6 +206,7 @@ def walk(
     clock.lap("levels")
     stamp = Stamp(
         input_digest=source.digest,
+        input_notices=source.notices,
         input_rows=int(frames["counts"]["rows"][0]),
         threads=threads,
         cuts_digest=used_cuts.digest,
