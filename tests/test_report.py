@@ -22,7 +22,7 @@ from growth.report import render_report, report_input, write_report
 from growth.report.disclosure import SMALLEST_PUBLISHED, publishable, publishable_ledger
 from growth.report.inputs import summarise_students
 from growth.report.results import page_results
-from growth.report.words import how_computed, limits
+from growth.report.words import how_computed, limits, school_words
 from growth.spec import GrowthSpec
 
 LARGEST_PAGE = 3_000_000
@@ -568,3 +568,24 @@ def test_colors_are_legible_in_light_dark_and_print(html: str) -> None:
                 assert _contrast(palette[text], palette[ground]) >= READABLE, (text, ground)
         for mark in ("above", "below", "average"):
             assert _contrast(palette[mark], palette["paper"]) >= LEGIBLE, mark
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "sentence"),
+    [
+        ({"school.aggregate": "median"}, "step_effect", "half of the students lie above it"),
+        ({"school.aggregate": "median"}, "title_effect", "Their median"),
+        ({"school.aggregate": "mean_residual"}, "step_students", "how far a student’s score lies"),
+        ({"school.shrinkage": "sgp"}, "step_shrunk", "moved towards 50"),
+        ({"school.shrinkage": "eblp"}, "step_shrunk", "other years, grades and subjects"),
+        ({"peers": {}}, "step_students", "those with the same earlier scores."),
+        ({"levels.rule": "base_deciles"}, "step_level", "cut points of the base year"),
+        ({"school.high_percentile": 80.0}, "high_years", "80 or more"),
+    ],
+)
+def test_every_choice_changes_a_school_s_words(change: dict[str, Any], name: str, sentence: str) -> None:
+    core = GrowthSpec.preset("core")
+    assert sentence not in school_words(core)[name]
+    assert sentence in school_words(core.replace(change))[name]
+    assert "step_shrunk" not in school_words(core.replace({"school.shrinkage": "none"}))
+    assert "schools of the base year" in school_words(core, frozen_norms=True)["step_rank"]

@@ -3,12 +3,13 @@ const article = byId("school");
 const overview = byId("overview");
 const para = (text) => textual("p", "", text);
 
+const measured = (value) => (data.signed ? signed(value, 1) : value.toFixed(1));
 function holesOf(row) {
   const [average, above] = data.bands;
   const band = bandOf(row.level);
   const ends = band === "above average" ? [above, 10] : band === "average" ? [average, above - 1] : [1, average - 1];
   return {
-    n: row.nShown, effect: row.effect?.toFixed(1), result: row.result?.toFixed(1), gp: row.gpShown, level: row.level,
+    n: row.nShown, effect: measured(row.effect), result: measured(row.result), gp: row.gpShown, level: row.level,
     from: 10 * (row.level - 1), to: row.level === 10 ? 100 : 10 * row.level - 1,
     band, band_from: ends[0], band_to: ends[1], lo: row.hasBand ? floor(row.lo) : "", hi: row.hasBand ? floor(row.hi) : "",
   };
@@ -16,7 +17,7 @@ function holesOf(row) {
 function steps(row) {
   const holes = holesOf(row);
   const names = ["students", "effect", "shrunk", "rank", "level"].filter((name) => words[`step_${name}`]);
-  const titles = { students: "Students", effect: "Their average", shrunk: "Chance taken into account", rank: "Place among schools", level: "Level" };
+  const titles = { students: "Students", effect: words.title_effect, shrunk: "Chance taken into account", rank: "Place among schools", level: "Level" };
   const numbers = { students: row.nShown, effect: holes.effect, shrunk: holes.result, rank: row.gpShown, level: row.level };
   return make("ol", { class: "steps" }, ...names.map((name) => make("li", {}, textual("span", "number", String(numbers[name])),
     make("div", {}, textual("strong", "", titles[name]), para(fill(words[`step_${name}`], holes))))));

@@ -18,8 +18,8 @@ _MEASURES = {
     "students of a school grow just like similar students elsewhere.",
     "trimmed_mean": "The average of these percentiles, without the highest and the lowest, is {effect}. At "
     "50 the students of a school grow just like similar students elsewhere.",
-    "mean_residual": "On average these scores lie {effect} from those of similar students. At 0 the students "
-    "of a school grow just like similar students elsewhere.",
+    "mean_residual": "On average scores lie {effect} points from those of similar students. At 0 the "
+    "students of a school grow just like similar students elsewhere.",
 }
 
 
@@ -48,14 +48,14 @@ def _steps(spec: GrowthSpec, frozen_norms: bool) -> dict[str, str]:
         similar += f" and the same status on {listed(traits)}"
     if spec.peers.composition != "none":
         similar += ", in schools of the same make-up"
-    value = (
-        "score, compared with those" if spec.school.aggregate == "mean_residual" else "place from 0 to 100"
-    )
+    value = "Each is a student’s place from 0 to 100 among"
+    if spec.school.aggregate == "mean_residual":
+        value = "Each is how far a student’s score lies from that of"
     schools = "schools of the base year" if frozen_norms else "schools"
     words = {
-        "step_students": f"{{n}} student results count. Each is a student’s {value} among similar students: "
-        f"those with {similar}.",
+        "step_students": f"{{n}} student results count. {value} similar students: those with {similar}.",
         "step_effect": _MEASURES[spec.school.aggregate],
+        "title_effect": "Their median" if spec.school.aggregate == "median" else "Their average",
         "step_rank": f"{{result}} is more than the results of about {{gp}} of 100 {schools}, so the growth "
         "percentile is {gp}.",
         "step_level": "Percentiles from {from} to {to} are level {level}. Levels {band_from} to {band_to} "
