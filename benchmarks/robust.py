@@ -3,8 +3,8 @@
 A problem is a size (n, p), a kind of design, a kind of response and a kind of weights, drawn with a seed of
 its own: `Case(n, p, number)` can be drawn again at any time. Each is fitted, then refitted warm to other
 data: another measurement-error replicate, a bootstrap sample, or another response. Run
-``python -m benchmarks.robust [--quick]``. The exit code is 1 if a fit or refit fails or stalls, if a refit
-and a fit from scratch disagree, or if 1 % of the quantiles or more needed the fallback.
+``python -m benchmarks.robust [--quick] [--seed S]``. The exit code is 1 if a fit or refit fails or stalls, if
+a refit and a fit from scratch disagree, or if 1 % of the quantiles or more needed the fallback.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ AGREE = 1e-9
 ROUNDING = 1e-12
 """The same for perfect fits, relative to the sum of the responses."""
 LAMBDAS = (0.5, 1.0, 1.5, 2.0)
+SEED = 20260715
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Plan:
 
     sizes: tuple[tuple[int, int], ...]
     each: int
+    seed: int = SEED
 
 
 QUICK = Plan(((30, 2), (30, 8), (300, 8), (300, 15), (3_000, 8), (3_000, 22)), 10)
@@ -65,6 +67,7 @@ class Case:
     n: int
     p: int
     number: int
+    seed: int = SEED
 
     @property
     def design_kind(self) -> str:
@@ -77,7 +80,7 @@ class Case:
     @property
     def rng(self) -> np.random.Generator:
         """Return the generator of this problem."""
-        return np.random.default_rng([20260715, self.n, self.p, self.number])
+        return np.random.default_rng([self.seed, self.n, self.p, self.number])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,7 +179,7 @@ def _run(plan: Plan, progress: Callable[[Outcome], None]) -> Result:
         _attempt(Case(10_000, 22, number))
     outcomes = []
     for (n, p), number in product(plan.sizes, range(plan.each)):
-        outcomes.append(_attempt(Case(n, p, number)))
+        outcomes.append(_attempt(Case(n, p, number, plan.seed)))
         progress(outcomes[-1])
     medians = {
         size: median(
@@ -441,7 +444,8 @@ def _second_chance(outcome: Outcome, medians: dict[tuple[int, int], float]) -> O
 
 def _describe(outcome: Outcome) -> str:
     case = outcome.case
-    return f"Case({case.n}, {case.p}, {case.number}) [{outcome.kind}]"
+    seed = "" if case.seed == SEED else f", {case.seed}"
+    return f"Case({case.n}, {case.p}, {case.number}{seed}) [{outcome.kind}]"
 
 
 def _times(outcome: Outcome) -> str:
@@ -453,11 +457,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.robust", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="60 problems instead of over 1,000")
     parser.add_argument("--each", type=int, help="problems per size")
+    parser.add_argument("--seed", type=int, default=SEED, help="other problems of the same kinds")
     parser.add_argument("--json", type=Path, help="file to write the summary to")
     options = parser.parse_args(arguments)
     plan = QUICK if options.quick else FULL
-    if options.each:
-        plan = Plan(plan.sizes, options.each)
+    plan = replace(plan, each=options.each or plan.each, seed=options.seed)
     result = run(plan)
     print(report(result))
     if options.json:

@@ -9,8 +9,12 @@ from growth.kernels import certificate
 from growth.kernels.design import SINGLE
 from growth.quantile.prepare import NEAR, Prepared
 
-ROUNDED = (1e-10, 1e-6)
-"""Dual values outside their boxes by a share between these are computed once more with less rounding."""
+ROUNDED = (1e-10, 1e-3)
+"""Dual values outside their boxes by a share between these are computed once more with less rounding.
+
+Sums over 100,000 equal rows are off by 1e-12, which is 2e-5 of the narrow side of a box at tau = 0.995.
+"""
+_BASIC = 2
 
 
 def prove(
@@ -105,13 +109,14 @@ def _order_by_content(prepared: Prepared, basis: IntArray) -> None:
 
 def _near_sides(near: IntArray, residual: FloatArray, basis: IntArray, ties: IntArray, n: int) -> IntArray:
     """Return for each near (tau, row) 0 if basic, else the solver's side, else the residual's sign."""
-    side = np.where(residual >= 0.0, 1, -1)
-    key = near[:, 0] * n + near[:, 1]
-    tie_key = ties[:, 0] * n + ties[:, 1]
-    order = np.argsort(tie_key)
-    if order.size:
-        at = np.minimum(np.searchsorted(tie_key[order], key), order.size - 1)
-        hit = tie_key[order][at] == key
-        side[hit] = ties[order][at[hit], 2]
-    side[np.isin(key, np.arange(basis.shape[0])[:, None] * n + basis)] = 0
-    return side.astype(np.int64)
+    m = basis.shape[0]
+    used = np.zeros(n, bool)
+    used[near[:, 1]] = True
+    place = np.cumsum(used) * used - 1  # of the rows that are near; the last place is for all others
+    told = np.zeros((int(np.count_nonzero(used)) + 1, m), np.int8)
+    told[place[ties[:, 1]], ties[:, 0]] = ties[:, 2]
+    told[place[basis], np.arange(m)[:, None]] = _BASIC
+    side: IntArray = told[place[near[:, 1]], near[:, 0]].astype(np.int64)
+    side[side == 0] = np.where(residual[side == 0] >= 0.0, 1, -1)
+    side[side == _BASIC] = 0
+    return side

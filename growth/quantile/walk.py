@@ -64,8 +64,6 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
     target = _band_target(n, p)
     start_rows = _start_rows(n, p)
     limit = n if target >= n else min(n, max(8 * target, start_rows))
-    crowd = int(np.count_nonzero(np.abs(data.searched - data.response) > data.near))
-    per_tau = 64 + crowd  # hyperplanes may run along a crowded end of the scale
     basis = np.zeros((m, p), np.int64)
     counters, status = np.zeros((m, kernel.N_COUNTERS), np.int64), np.zeros(m, np.int64)
 
@@ -78,10 +76,11 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
         limit: int,
         cold: bool,
     ) -> IntArray:
-        ties = np.empty((max(1024, min(MOST_TIES, per_tau * order.size)), 3), np.int64)
+        room = min(MOST_TIES, n * order.size)
+        ties = np.empty((room, 3), np.int64)
         while True:
             count = np.zeros(1, np.int64)
-            before = _copy(state)
+            before = _copy(state) if room < n * order.size else state
             kernel.solve_path(
                 data,
                 state,
@@ -101,7 +100,8 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
             if count[0] <= ties.shape[0]:
                 return ties[: count[0]]
             # More rows on the hyperplanes than foreseen: walk again with room for all of them.
-            ties = np.empty((int(count[0]), 3), np.int64)
+            room = int(count[0])
+            ties = np.empty((room, 3), np.int64)
             counters[order] = 0
             state = before
 
@@ -123,11 +123,14 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
     )
     halves = [np.arange(middle + 1, m), np.arange(middle - 1, -1, -1)]
     tasks = [
-        delayed(walk)(work[i % threads], _copy(state), half, float(taus[middle]), target, limit, False)
+        (work[i % threads], _copy(state), half, float(taus[middle]), target, limit, False)
         for i, half in enumerate(halves)
         if half.size
     ]
-    found += list(Parallel(n_jobs=threads, backend="threading")(tasks))
+    if threads == 1:
+        found += [walk(*task) for task in tasks]
+    else:
+        found += Parallel(n_jobs=threads, backend="threading")(delayed(walk)(*task) for task in tasks)
     failed = np.flatnonzero(status != kernel.OK)
     for k in failed:
         status[k] = kernel.OK
@@ -200,26 +203,34 @@ def workspace(data: kernel.Problem) -> kernel.Work:
     def integers(*shape: int) -> IntArray:
         return np.zeros(shape, np.int64)
 
+    def per_row(*shape: int) -> FloatArray:
+        return np.empty(shape)
+
+    def numbers(size: int) -> IntArray:
+        return np.empty(size, np.int64)
+
     return kernel.Work(
-        residual32=np.zeros(rows, np.float32),
+        residual32=np.empty(rows, np.float32),
         sums=np.zeros(data.rows.tables.shape[:2], np.float32),
         moved_by=np.zeros(kernel.SEEN, np.float32),
         moved_apart=np.zeros(kernel.SEEN, np.float32),
-        listed=integers(rows),
+        listed=numbers(rows),
         n_listed=integers(1),
-        rows=integers(capacity),
-        lines=zeros(capacity, p),
-        band=zeros(p, 8 * (capacity // 8 + 1 + (capacity // 8) % 2)),  # no power-of-two stride
-        y=zeros(capacity),
-        exact=zeros(capacity),
-        w=zeros(capacity),
-        h=zeros(capacity),
-        r=zeros(capacity),
-        sign=zeros(capacity),
-        z=zeros(capacity),
-        step=zeros(capacity),
-        slope=zeros(capacity),
-        pick=integers(max(capacity, p)),
+        joined=integers(rows),
+        visit=integers(1),
+        rows=numbers(capacity),
+        lines=per_row(capacity, p),
+        band=per_row(p, 8 * (capacity // 8 + 1 + (capacity // 8) % 2)),  # no power-of-two stride
+        y=per_row(capacity),
+        exact=per_row(capacity),
+        w=per_row(capacity),
+        h=per_row(capacity),
+        r=per_row(capacity),
+        sign=per_row(capacity),
+        z=per_row(capacity),
+        step=per_row(capacity),
+        slope=per_row(capacity),
+        pick=numbers(max(capacity, p)),
         basis=integers(p),
         directions=zeros(p, p),
         curve=zeros(p),

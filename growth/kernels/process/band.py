@@ -30,27 +30,34 @@ def gather(problem: Problem, work: Work, start: int, stop: int) -> None:
         h[t] = min(leverage[i], 1.5 * FENCE)
         read_row(problem.rows, i, lines[t])
     for a in range(band.shape[0]):
-        for t in range(start, stop):
-            band[a, t] = lines[t, a]
+        column, line = band[a, start:stop], lines[start:stop, a]
+        for t in range(column.shape[0]):
+            column[t] = line[t]
 
 
 @search
 def products(band: FloatArray, direction: FloatArray, start: int, stop: int, z_out: FloatArray) -> None:
-    """Write the product of every row with a direction."""
+    """Write the product of every row with a direction.
+
+    Loops run over whole slices: others are not vectorised as well, and this is where most time is spent.
+    """
     p = direction.shape[0]
-    for t in range(start, stop):
-        z_out[t] = 0.0
+    z = z_out[start:stop]
+    m = z.shape[0]
+    for t in range(m):
+        z[t] = 0.0
     even = p - p % 4
     for a in range(0, even, 4):
         b0, b1, b2, b3 = direction[a], direction[a + 1], direction[a + 2], direction[a + 3]
-        c0, c1, c2, c3 = band[a], band[a + 1], band[a + 2], band[a + 3]
-        for t in range(start, stop):
-            z_out[t] += c0[t] * b0 + c1[t] * b1 + c2[t] * b2 + c3[t] * b3
+        c0, c1 = band[a, start:stop], band[a + 1, start:stop]
+        c2, c3 = band[a + 2, start:stop], band[a + 3, start:stop]
+        for t in range(m):
+            z[t] += c0[t] * b0 + c1[t] * b1 + c2[t] * b2 + c3[t] * b3
     for a in range(even, p):
         b0 = direction[a]
-        c0 = band[a]
-        for t in range(start, stop):
-            z_out[t] += c0[t] * b0
+        c0 = band[a, start:stop]
+        for t in range(m):
+            z[t] += c0[t] * b0
 
 
 @search
@@ -59,8 +66,9 @@ def residuals(
 ) -> None:
     """Write the residuals of the rows."""
     products(band, coef, start, stop, r_out)
-    for t in range(start, stop):
-        r_out[t] = y[t] - r_out[t]
+    r, response = r_out[start:stop], y[start:stop]
+    for t in range(r.shape[0]):
+        r[t] = response[t] - r[t]
 
 
 @search

@@ -100,6 +100,8 @@ class Work(NamedTuple):
     moved_apart: NDArray[np.float32]  # (SEEN,) change of the rest, in the metric
     listed: IntArray  # (tiles * TILE,)
     n_listed: IntArray  # (1,)
+    joined: IntArray  # (tiles * TILE,) the last band that a row joined after the screening
+    visit: IntArray  # (1,) number of the band
     rows: IntArray  # (m,) row numbers of the band
     lines: FloatArray  # (m, p) their rows of the design
     band: FloatArray  # (p, m) the same transposed, for loops over rows

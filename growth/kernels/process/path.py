@@ -11,6 +11,7 @@ from growth.kernels.compiler import inlined, inner, kernel
 from growth.kernels.design import SINGLE
 from growth.kernels.process.algebra import cholesky, cholesky_solve, metric_norm
 from growth.kernels.process.band import gather, newton, residuals, weighted_sum
+from growth.kernels.process.core import core_first, previous_basis, wake, width_of
 from growth.kernels.process.data import (
     ADDED,
     BAND,
@@ -28,7 +29,7 @@ from growth.kernels.process.data import (
     Work,
 )
 from growth.kernels.process.screen import look_again, offenders, screen, split
-from growth.kernels.process.vertex import add_line, crash, descend, refactor, select, vertex_coef
+from growth.kernels.process.vertex import add_line, crash, descend, select, vertex_coef
 
 ROOM_LOST = 0.9
 """From tau to tau a band that was widened because it had been too narrow gives up so much of its room."""
@@ -92,55 +93,6 @@ def _counted(problem: Problem, state: State, work: Work, target: int, limit: int
 
 
 @inlined
-def _swap(work: Work, i: int, j: int) -> None:
-    """Exchange two rows of the band."""
-    rows, lines, band = work.rows, work.lines, work.band
-    rows[i], rows[j] = rows[j], rows[i]
-    for part in (work.y, work.exact, work.w, work.h, work.r, work.sign):
-        part[i], part[j] = part[j], part[i]
-    for a in range(band.shape[0]):
-        lines[i, a], lines[j, a] = lines[j, a], lines[i, a]
-        band[a, i], band[a, j] = band[a, j], band[a, i]
-
-
-@inner
-def _core_first(work: Work, m: int, width: float) -> int:
-    """Move the band's rows with |r| < width h to the front; return how many they are."""
-    r, h = work.r, work.h
-    i, j = 0, m - 1
-    while i <= j:
-        if abs(r[i]) < width * h[i]:
-            i += 1
-        elif abs(r[j]) >= width * h[j]:
-            j -= 1
-        else:
-            _swap(work, i, j)
-    return i
-
-
-@inner
-def _wake(work: Work, t: int, core: int, frozen: float, tau: float, outside: FloatArray) -> None:
-    """Move row t from the linear term, where it had the sign `frozen`, to the end of the core."""
-    add_line(work, t, -work.w[t] * (tau if frozen > 0.0 else tau - 1.0), outside)
-    work.sign[t] = -1.0 if work.r[t] < 0.0 else 1.0
-    _swap(work, t, core)
-
-
-@inner
-def _previous_basis(state: State, work: Work, m: int) -> bool:
-    """Start from the last tau's basis: where many rows tie, Newton steps cannot tell them apart."""
-    rows, basis, before = work.rows, work.basis, state.basis
-    p = basis.shape[0]
-    found = 0
-    for t in range(m):
-        for j in range(p):
-            if rows[t] == before[j]:
-                basis[j] = t
-                found += 1
-    return found == p and refactor(work)
-
-
-@inlined
 def _solve_band(
     problem: Problem,
     state: State,
@@ -156,18 +108,27 @@ def _solve_band(
     target: int,
     limit: int,
     afresh: bool,
+    crossing: float,
     counters: IntArray,
 ) -> tuple[int, int]:
     """Solve on the core of the band; wake rows found on another side, first in the band, then outside."""
     p = coef.shape[0]
     everything = target >= problem.response.shape[0]
-    n_screened = m
     core = m
-    if (afresh and state.ties[0] < 2 * p) or not _previous_basis(state, work, m):
-        core_width = state.width[0]
-        if not everything and m > 1.5 * CORE * p:
+    core_width = state.width[0]
+    large = not everything and m > 1.5 * CORE * p
+    if large and problem.dither > 0.0:
+        rows = float(CORE * p)
+        if not afresh:
+            rows += 3.0 * crossing
+            residuals(work.band, work.y, coef, TOP, m, work.r)
+        crowd_width = width_of(problem, work, TOP, m, True, rows)
+        core_width = min(core_width, width_of(problem, work, TOP, m, False, rows))
+        core = core_first(problem, work, m, core_width, crowd_width)
+    if (afresh and state.ties[0] < 2 * p) or not previous_basis(state, work, core):
+        if large and problem.dither == 0.0:
             core_width *= min(1.0, CORE * p / _counted(problem, state, work, target, limit, m))
-            core = _core_first(work, m, core_width)
+            core = core_first(problem, work, m, core_width, core_width)
         if core < 2 * p or not crash(work, core, core_width):
             core = m
             if not crash(work, m, state.width[0]):
@@ -194,9 +155,15 @@ def _solve_band(
         # Dithered, rows on the hyperplane itself have got sides already; else they are set apart in the core.
         margin = problem.near if problem.dither == 0.0 or not exact else -problem.tie
         residuals(work.band, work.exact if exact else work.y, coef, core, m, r)
+        core_width, crowd_width = -1.0, -1.0
+        if status != OK:  # no minimum in sight without further rows
+            core_width = width_of(problem, work, core, m, False, float(core))
+            crowd_width = width_of(problem, work, core, m, True, float(core))
         for t in range(core, m):
-            if status != OK or r[t] * sign[t] <= margin:
-                _wake(work, t, core, sign[t], tau, outside)
+            crowded = abs(work.y[t] - work.exact[t]) > problem.near
+            near = abs(r[t]) <= (crowd_width if crowded else core_width) * work.h[t]
+            if near or r[t] * sign[t] <= margin:
+                wake(work, t, core, sign[t], tau, outside)
                 core += 1
         if core > asleep:
             continue
@@ -207,7 +174,7 @@ def _solve_band(
         work.n_listed[0] = 0
         if not everything and (reach > width or margin < 0.0):
             checked, added = offenders(
-                problem, state, work, beta, coef, width, reach, slack, n_screened, m, exact, margin
+                problem, state, work, beta, coef, width, reach, slack, m, exact, margin
             )
             counters[CHECKED] += checked
             counters[ADDED] += added
@@ -224,7 +191,7 @@ def _solve_band(
         gather(problem, work, m, m + added)
         residuals(work.band, work.exact if exact else work.y, coef, m, m + added, r)
         for t in range(m, m + added):
-            _wake(work, t, core, np.float64(state.side32[work.rows[t]]), tau, outside)
+            wake(work, t, core, np.float64(state.side32[work.rows[t]]), tau, outside)
             core += 1
         m += added
     return UNPROVEN, m
@@ -239,10 +206,12 @@ def _solve_tau(
     target: int,
     limit: int,
     cold: bool,
+    crossing: float,
     counters: IntArray,
 ) -> int:
     """Find the optimal vertex at `tau` from the prediction in ``state.coef``.
 
+    About `crossing` rows change sides between the last tau and this one.
     Returns the number of rows in the band, or -1 if no attempt arrived.
     """
     n, p = problem.response.shape[0], problem.total.shape[0]
@@ -290,6 +259,7 @@ def _solve_tau(
             if m < min(2 * p, n):
                 state.width[0] *= 2.0
                 continue
+        work.visit[0] += 1
         gather(problem, work, TOP, m)
         _outside_term(problem, state, work, tau, m, outside)
         for a in range(p):
@@ -330,6 +300,7 @@ def _solve_tau(
             target,
             limit,
             afresh,
+            crossing,
             counters,
         )
         if status != OK:
@@ -443,7 +414,8 @@ def solve_path(
             cholesky_solve(work.factor, step, move)
             for a in range(p):
                 state.coef[a] += move[a]
-        m = _solve_tau(problem, state, work, tau, target, limit, cold and s == 0, counters_out[k])
+        crossing = abs(tau - previous) * problem.response.shape[0]
+        m = _solve_tau(problem, state, work, tau, target, limit, cold and s == 0, crossing, counters_out[k])
         previous = taus[k]
         if m < 0:
             status_out[k] = STALLED

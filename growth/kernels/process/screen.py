@@ -179,7 +179,6 @@ def offenders(
     width: np.float32,
     reach: np.float32,
     slack: np.float32,
-    screened: int,
     m: int,
     exact: bool,
     margin: float,
@@ -192,6 +191,7 @@ def offenders(
     side, lever = state.side32, problem.leverage32
     p = coef.shape[0]
     row = work.vec[0]
+    joined, visit = work.joined, work.visit[0]
     capacity = work.rows.shape[0]
     now = state.n_seen[0] - 1
     y = problem.response if exact else problem.searched
@@ -234,12 +234,10 @@ def offenders(
                     r -= row[a] * coef[a]
                 if r * side[i] > margin and (abs(r) > problem.near or margin > 0.0):
                     continue
-                known = False
-                for t in range(0 if m > screened else m, min(m + added, capacity)):
-                    known = known or work.rows[t] == i
-                if known:
+                if joined[i] == visit:
                     continue
                 if r * side[i] <= margin:
+                    joined[i] = visit
                     if m + added < capacity:
                         work.rows[m + added] = i
                     added += 1

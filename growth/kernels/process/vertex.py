@@ -207,8 +207,9 @@ def _within_reach(
     if reach < np.inf:
         for t in range(m):
             q = sign[t] * z[t]
-            pick_out[n] = t
-            n += (q > 1e-11) & (sign[t] * r[t] <= reach * q)
+            if (q > 1e-11) & (sign[t] * r[t] <= reach * q):
+                pick_out[n] = t
+                n += 1
     else:
         for t in range(m):
             pick_out[n] = t
