@@ -24,7 +24,12 @@ from growth.spec import GrowthSpec
 from growth.store import load_run
 
 MAIN = "from growth.cli import main; main()"
-SMALL = {"cohorts.grades": [5], "peers.composition": "none", "school.band_draws": 200}
+SMALL = {
+    "cohorts.grades": [5],
+    "cohorts.min_cohort": 100,
+    "peers.composition": "none",
+    "school.band_draws": 200,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,6 +228,13 @@ class TestSchool:
         for number in (account.rows, account.n, *account.excluded.values(), account.level):
             assert str(number) in text
 
+    def test_weighted_results_are_not_passed_off_as_sums(self, run: GrowthRun, city_file: Path) -> None:
+        both = growth.run(city_file, run.spec.replace({"school.composite": "results"}))
+        shown = both.polars("schools").filter(pl.col("reason").is_null(), group="All", subject="COMPOSITE")
+        accounts = {a.subject: a for a in explain_school(both, shown["school_id"][0])}
+        assert not accounts["COMPOSITE"].of_rows
+        assert f"of {accounts['COMPOSITE'].result['n']:,} students; the spec" in repr(accounts["COMPOSITE"])
+
     def test_numbers_that_do_not_follow_are_refused(self, run: GrowthRun) -> None:
         school = run.polars("schools").filter(pl.col("reason").is_null(), group="All")["school_id"][0]
         forged = run.polars("schools").with_columns(pl.col("mean_percentile") + 1.0)

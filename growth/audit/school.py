@@ -38,6 +38,8 @@ class SchoolAccount:
     """Students who count."""
     percentile_sum: float
     """Sum of their percentiles [percentile points]."""
+    of_rows: bool
+    """Whether the result is of these rows, each counted once; if not, n and the sum are not behind it."""
     result: Mapping[str, Any]
     """The row of the schools frame."""
     within_sd: float | None
@@ -98,6 +100,7 @@ def _account(run: GrowthRun, row: Mapping[str, Any]) -> SchoolAccount:
         excluded=tally,
         n=n,
         percentile_sum=total,
+        of_rows=_simple(spec),
         result=row,
         within_sd=variance.get("within_sd"),
         prior_mean=variance.get("mean"),
@@ -106,7 +109,7 @@ def _account(run: GrowthRun, row: Mapping[str, Any]) -> SchoolAccount:
         level=level,
         bounds=None if level is None else _bounds(run, row["subject"], level),
     )
-    _check(account, spec)
+    _check(account)
     return account
 
 
@@ -159,32 +162,34 @@ def _bounds(run: GrowthRun, subject: str, level: int) -> tuple[float, float]:
     return points[level - 1], points[level]
 
 
-def _check(account: SchoolAccount, spec: GrowthSpec) -> None:
+def _check(account: SchoolAccount) -> None:
     """Refuse to explain numbers that do not follow from those before them."""
-    row, wrong = account.result, []
-    if account.n + sum(account.excluded.values()) != account.rows:
-        wrong.append("students")
-    if not _simple(spec):
-        return
-    if account.n != row["n"]:
-        wrong.append("n")
-    mean = row["mean_percentile"]
-    if mean is not None and abs(account.percentile_sum / account.n - mean) > SIMPLE * 100:
-        wrong.append("mean_percentile")
-    if account.place is not None:
-        below, equal, schools = account.place
-        if 100.0 * (2 * below + equal) / (2 * schools) != row["growth_percentile"]:
-            wrong.append("growth_percentile")
-    if account.bounds is not None:
-        low, high = account.bounds
-        percentile = row["growth_percentile"]
-        if not (low <= percentile < high or percentile == high == 100.0):
-            wrong.append("level")
+    wrong = [] if account.n + sum(account.excluded.values()) == account.rows else ["students"]
+    if account.of_rows:
+        wrong += _wrong_numbers(account)
     if wrong:
         what = (
             f"{account.subject} {account.year}: {', '.join(wrong)} of this school do not follow from the run"
         )
         raise GrowthError(f"{what}. To fix: check the folder with growth verify.")
+
+
+def _wrong_numbers(account: SchoolAccount) -> list[str]:
+    row, wrong = account.result, []
+    if account.n != row["n"]:
+        wrong.append("n")
+    mean, percentile = row["mean_percentile"], row["growth_percentile"]
+    if mean is not None and abs(account.percentile_sum / account.n - mean) > SIMPLE * 100:
+        wrong.append("mean_percentile")
+    if account.place is not None:
+        below, equal, schools = account.place
+        if 100.0 * (2 * below + equal) / (2 * schools) != percentile:
+            wrong.append("growth_percentile")
+    if account.bounds is not None:
+        low, high = account.bounds
+        if not (low <= percentile < high or percentile == high == 100.0):
+            wrong.append("level")
+    return wrong
 
 
 def _simple(spec: GrowthSpec) -> bool:
@@ -200,7 +205,13 @@ def _lines(a: SchoolAccount) -> list[str]:
     lines = [f"{a.subject} {a.year}", f"  Students: {a.rows:,} rows in the school{out} = {a.n:,} counted"]
     if row["reason"] is not None:
         return [*lines, f"  No result: {row['reason']}"]
-    lines.append(f"  Mean percentile: {a.percentile_sum:,.3f} / {a.n:,} = {row['mean_percentile']:.3f}")
+    if a.of_rows:
+        lines.append(f"  Mean percentile: {a.percentile_sum:,.3f} / {a.n:,} = {row['mean_percentile']:.3f}")
+    else:
+        lines.append(
+            f"  Mean percentile: {row['mean_percentile']:.3f}, of {row['n']:,} students; the specification "
+            "weights them, or takes other years, subjects or percentiles"
+        )
     lines.append(f"  Effect: {row['effect']:.3f}, standard error {_number(row['effect_se'])}")
     if a.within_sd is not None and row["n_effective"]:
         lines.append(
