@@ -39,6 +39,8 @@ SIGHTS = (6, 30)
 """Units beside the count's own that the programs see at first, and if that is not enough; then all."""
 _CLOSE = 1e-6
 """Tolerance of the solvers, in students."""
+_UNBOUNDED = 3
+"""Status of a linear program that has no bound."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,27 +114,34 @@ def bounds(
     sight : ndarray of int, optional
         Counts that may differ from what they are, if published nowhere; all if not given.
     """
+    sight = np.arange(len(shown)) if sight is None else sight
+    return _bound(table, shown, cell, sight, -1.0), _bound(table, shown, cell, sight, 1.0)
+
+
+def _bound(table: CountTable, shown: BoolArray, cell: int, sight: IntArray, sign: float) -> float:
+    """Return the largest value of a count (sign 1) or the least (sign -1)."""
     from scipy.optimize import linprog
 
-    sight = np.arange(len(shown)) if sight is None else sight
     free = sight[~shown[sight]]
     if cell not in free:
-        return float(table.value[cell]), float(table.value[cell])
+        return float(table.value[cell])
     part = table.relations[:, free]
     part = part[np.unique(part.nonzero()[0])]
-    aim = (free == cell).astype(np.float64)
     limits = np.column_stack([-table.value[free].astype(np.float64), np.full(len(free), np.inf)])
-    ends = []
-    for sign in (1.0, -1.0):
-        found = linprog(sign * aim, A_eq=part, b_eq=np.zeros(part.shape[0]), bounds=limits, method="highs")
-        moved = sign * found.fun if found.status == 0 else -sign * np.inf
-        ends.append(float(table.value[cell] + moved))
-    return ends[0], ends[1]
+    aim = -sign * (free == cell)
+    found = linprog(aim, A_eq=part, b_eq=np.zeros(part.shape[0]), bounds=limits, method="highs")
+    if found.status == _UNBOUNDED:
+        return sign * np.inf
+    # What the solver could not tell counts as known: more is hidden then.
+    return float(table.value[cell] - sign * (found.fun if found.status == 0 else 0.0))
 
 
 def _wide(table: CountTable, shown: BoolArray, cell: int, width: int, sight: IntArray) -> bool:
-    low, high = bounds(table, shown, cell, sight)
-    return high - low >= width - _CLOSE
+    """Tell whether the bounds of a count are far apart; mostly the upper one says so alone."""
+    high = _bound(table, shown, cell, sight, 1.0)
+    if high - table.value[cell] >= width - _CLOSE:
+        return True
+    return high - _bound(table, shown, cell, sight, -1.0) >= width - _CLOSE
 
 
 def _in_sight(table: CountTable, shown: BoolArray, cell: int, neighbours: int) -> IntArray:
