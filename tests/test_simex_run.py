@@ -113,10 +113,10 @@ def test_threads_and_checkpoints_change_nothing(run: GrowthRun, city_file: Path,
         left, right = (one.polars(name).drop("seconds", strict=False) for one in (run, again))
         assert_frame_equal(left, right, check_exact=True)
     total = seen[0][1]
-    assert [done for done, _, _ in seen] == list(range(1, total + 1))
-    cohorts = run.cells.height
-    inside = [label for _, _, label in seen if "lambda 2: 3 of 3" in label]
-    assert len(inside) >= cohorts
+    done = [done for done, _, _ in seen]
+    assert done == sorted(set(done)), "forwards, one step or, where a cohort was kept, several"
+    assert done[-1] == total
+    assert any("lambda 2: 3 of 3" in label for _, _, label in seen)
 
 
 def test_the_command_line_keeps_checkpoints(run: GrowthRun, city_file: Path, tmp_path: Path) -> None:

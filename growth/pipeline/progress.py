@@ -18,9 +18,9 @@ class Steps:
     def __init__(self, listener: Progress | None, total: int) -> None:
         self._listener, self._total, self._done, self._lock = listener, total, 0, Lock()
 
-    def add(self, label: str) -> None:
-        """Count one step."""
+    def add(self, label: str, steps: int = 1) -> None:
+        """Count a step, or several that were done before."""
         with self._lock:
-            self._done += 1
+            self._done += steps
             if self._listener is not None:
                 self._listener(self._done, self._total, label)

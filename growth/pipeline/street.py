@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -279,12 +280,14 @@ def _fit(panels: Sequence[Panel], spec: GrowthSpec, bench: _Bench, known: Known)
     threads = bench.threads
     inner = 1 if len(panels) >= threads else threads
     order = sorted(range(len(panels)), key=lambda i: -_cost(panels[i]))
+    told = [count() for _ in panels]  # steps within each cohort; `next` is safe in threads
 
     def one(i: int) -> tuple[int, Fitted]:
         start, panel = perf_counter(), panels[i]
         model = known.get(panel.key)
 
         def watch(label: str) -> None:
+            next(told[i])
             bench.steps.add(f"{panel.key}, {label}")
 
         def make(spec: GrowthSpec) -> Fitted:
@@ -304,7 +307,9 @@ def _fit(panels: Sequence[Panel], spec: GrowthSpec, bench: _Bench, known: Known)
         found: dict[int, Fitted] = {}
         for i, fitted in results:
             found[i] = fitted
-            bench.steps.add(panels[i].key)
+            bench.steps.add(
+                panels[i].key, 1 + _blocks(spec) - next(told[i])
+            )  # recalled cohorts have skipped theirs
     return [found[i] for i in range(len(panels))]
 
 
