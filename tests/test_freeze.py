@@ -228,9 +228,8 @@ class TestChoices:
         assert again.freeze(parts=["curves"]).base_year == 2026
 
     def test_the_base_year_is_one_year(self, city: pl.DataFrame, base: GrowthRun) -> None:
-        both = growth.run(
-            pl.concat([city, later(city, 5)]), base.spec.replace({"cohorts.years": (2025, 2030)})
-        )
+        spec = base.spec.replace({"cohorts.years": (2025, 2030), "rows.latest_year": 2030})
+        both = growth.run(pl.concat([city, later(city, 5)]), spec)
         with pytest.raises(SpecError, match="2025, 2030"):
             both.freeze()
         with pytest.raises(SpecError, match="not of 2026"):
