@@ -14,7 +14,15 @@ from scipy.sparse import coo_array
 
 from growth import GrowthRun
 from growth.errors import ColumnError, SpecError, TableError
-from growth.index import Pairs, lowest_schools, needs_of, pair_schools, school_profiles
+from growth.index import (
+    Pairs,
+    growth_metrics,
+    growth_needs,
+    lowest_schools,
+    needs_of,
+    pair_schools,
+    school_profiles,
+)
 from growth.index.needs import read_needs
 from growth.index.pairing import _choice
 from growth.index.similarity import between, whiten
@@ -414,6 +422,21 @@ def test_profiles_of_a_run(city_run: GrowthRun) -> None:
         school_profiles(old, city_run.spec)
     with pytest.raises(TableError, match="no students in schools"):
         school_profiles(city_run.frames, city_run.spec, year=1999)
+
+
+def test_a_composite_is_no_further_subject(city_run: GrowthRun) -> None:
+    with_composite = {
+        name: pl.concat([frame, frame.filter(subject="ELA").with_columns(subject=pl.lit("COMPOSITE"))])
+        if name in ("schools", "levels")
+        else frame
+        for name, frame in city_run.frames.items()
+    }
+    plain = city_run.frames
+    spec = city_run.spec
+    assert school_profiles(with_composite, spec).equals(school_profiles(plain, spec))
+    assert growth_needs(with_composite["levels"]).equals(growth_needs(plain["levels"]))
+    metrics = [growth_metrics(of["schools"], of["levels"], spec) for of in (with_composite, plain)]
+    assert metrics[0].equals(metrics[1])
 
 
 def test_small_schools_have_no_profile(city_run: GrowthRun) -> None:

@@ -9,6 +9,7 @@ from growth.index.levels import LEVELS
 from growth.index.lowest import with_lowest
 from growth.index.rates import METRIC_COLUMNS
 from growth.school.groups import LOWEST_RACE, RACE
+from growth.school.placement import COMPOSITE
 from growth.spec import GrowthSpec
 
 __all__ = ["GROWTH", "growth_metrics"]
@@ -22,6 +23,8 @@ _P_LEVEL = [f"p_level_{level}" for level in range(1, LEVELS + 1)]
 
 def growth_metrics(schools: pl.DataFrame, levels: pl.DataFrame, spec: GrowthSpec) -> pl.DataFrame:
     """Return the growth metric as a table of metrics; parts are the subjects.
+
+    A composite over subjects is left out: it is its subjects once more.
 
     Parameters
     ----------
@@ -49,7 +52,7 @@ def growth_metrics(schools: pl.DataFrame, levels: pl.DataFrame, spec: GrowthSpec
     rows = schools.join(
         levels.select([*_KEYS, "level", *chances]), on=_KEYS, how="left", maintain_order="left"
     )
-    rows = rows.filter(pl.col("group") != LOWEST_RACE)
+    rows = rows.filter(pl.col("group") != LOWEST_RACE, pl.col("subject") != COMPOSITE)
     few = pl.col("n") < spec.index.min_n
     reason = pl.when(few).then(pl.lit("n_below_minimum")).otherwise("reason")
     rows = rows.with_columns(

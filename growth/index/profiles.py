@@ -8,6 +8,7 @@ import polars as pl
 
 from growth.errors import ColumnError, TableError, did_you_mean, problem
 from growth.school.groups import ALL, RACE, groups_of
+from growth.school.placement import COMPOSITE
 from growth.spec import GrowthSpec
 
 __all__ = ["LEVEL", "SHARE", "growth_needs", "needs_of", "school_profiles", "traits_of", "with_low_groups"]
@@ -17,12 +18,13 @@ LEVEL = "level_"
 MEAN_PRIOR, SIZE = "mean_prior", "log_n"
 
 _CELL = ["subject", "grade"]
+_ONE_SUBJECT = pl.col("subject") != COMPOSITE
 
 
 def school_profiles(
     frames: Mapping[str, pl.DataFrame], spec: GrowthSpec, *, year: int | None = None
 ) -> pl.DataFrame:
-    """Return one row per school of a run and year.
+    """Return one row per school of a run and year; a composite over subjects is left out.
 
     Parameters
     ----------
@@ -61,7 +63,7 @@ def school_profiles(
         (pl.col("status") == "scored").fill_null(False) & pl.col("highest").fill_null(False)
     )
     intake = _intake(counted, spec)
-    of_year = (pl.col("group") == ALL) & (pl.col("year") == chosen)
+    of_year = (pl.col("group") == ALL) & (pl.col("year") == chosen) & _ONE_SUBJECT
     growth = _growth(schools.filter(of_year), levels.filter(of_year))
     profiles = spans.join(intake, on="school_id", how="left").join(growth, on="school_id", how="left")
     few = (pl.col("n") < spec.school.min_n).fill_null(True)
@@ -92,7 +94,8 @@ def needs_of(points: pl.DataFrame, *, year: int | None = None) -> pl.DataFrame:
     """
     chosen = points["year"].max() if year is None else year
     rows = points.filter(
-        (pl.col("year") == chosen) & (pl.col("group") == ALL) & pl.col("level").is_not_null()
+        (pl.col("year") == chosen) & (pl.col("group") == ALL) & pl.col("level").is_not_null(),
+        _ONE_SUBJECT,
     )
     need = (pl.col("metric") + " " + pl.col("part")).str.strip_chars_end()
     return rows.select("school_id", need.alias("need"), "level").sort("school_id", "need")
@@ -102,7 +105,8 @@ def growth_needs(levels: pl.DataFrame, *, year: int | None = None) -> pl.DataFra
     """Return the needs table of a run: school_id, need ("growth ELA", ...), level of all students."""
     chosen = levels["year"].max() if year is None else year
     rows = levels.filter(
-        (pl.col("year") == chosen) & (pl.col("group") == ALL) & pl.col("level").is_not_null()
+        (pl.col("year") == chosen) & (pl.col("group") == ALL) & pl.col("level").is_not_null(),
+        _ONE_SUBJECT,
     )
     need = pl.lit("growth ") + pl.col("subject")
     return rows.select("school_id", need.alias("need"), "level").sort("school_id", "need")
@@ -112,7 +116,8 @@ def with_low_groups(levels: pl.DataFrame, spec: GrowthSpec, *, year: int | None 
     """Return the schools in which a group's mean level over subjects is ``pairing.need_level`` or lower."""
     chosen = levels["year"].max() if year is None else year
     rows = levels.filter(
-        (pl.col("year") == chosen) & (pl.col("group") != ALL) & pl.col("level").is_not_null()
+        (pl.col("year") == chosen) & (pl.col("group") != ALL) & pl.col("level").is_not_null(),
+        _ONE_SUBJECT,
     )
     means = rows.group_by("school_id", "group").agg(pl.col("level").cast(pl.Float64).mean())
     low = means.filter(pl.col("level") <= spec.pairing.need_level)
