@@ -94,8 +94,7 @@ def needs_of(points: pl.DataFrame, *, year: int | None = None) -> pl.DataFrame:
     """
     chosen = points["year"].max() if year is None else year
     rows = points.filter(
-        (pl.col("year") == chosen) & (pl.col("group") == ALL) & pl.col("level").is_not_null(),
-        _ONE_SUBJECT,
+        (pl.col("year") == chosen) & (pl.col("group") == ALL) & pl.col("level").is_not_null()
     )
     need = (pl.col("metric") + " " + pl.col("part")).str.strip_chars_end()
     return rows.select("school_id", need.alias("need"), "level").sort("school_id", "need")
