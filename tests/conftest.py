@@ -31,6 +31,12 @@ def golden() -> Path:
 
 
 @pytest.fixture(scope="session")
+def golden_folder(golden: Path) -> Path:
+    """Return the same, for modules that import the module `golden`."""
+    return golden
+
+
+@pytest.fixture(scope="session")
 def city_file(repository: Path) -> Path:
     """Return a small simulated city: 18,040 rows, 12 schools."""
     return repository / "fixtures" / "small_city.csv"

@@ -26,13 +26,6 @@ COHORTS = sorted({(cohort, knots) for cohort, knots, _ in MODELS})
 MOST_PRIORS_OF_DEMO_BASELINE = 3
 
 
-@pytest.fixture(name="golden_folder")
-def _golden_folder(request: pytest.FixtureRequest) -> Path:
-    """Return the folder, or skip with the reason that `conftest.golden` states."""
-    folder: Path = request.getfixturevalue("golden")
-    return folder
-
-
 def cohorts_of(table: str) -> list[str]:
     if FOLDER is None or not (FOLDER / f"{table}.parquet").exists():
         return []

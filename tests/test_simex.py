@@ -81,28 +81,22 @@ class TestGivenThePerturbedScores:
         np.testing.assert_array_equal(found.sgp_ranked, students[f"{prefix}ranked_order_{order}"])
         assert (found.sgp != model.sgp).mean() > 0.5
 
-    def test_the_packages_data(self) -> None:
-        folder = golden.golden_folder()
-        if folder is None:
-            pytest.skip("GROWTH_GOLDEN is not set: the package's data are GPL-3, not part of the repository")
-        model = golden.golden_model(folder, "MATH_2025_G4", "DEMO", 1)
-        students = golden.golden_table(folder, "simexdet_students").sort("ID")
+    def test_the_packages_data(self, golden_folder: Path) -> None:
+        model = golden.golden_model(golden_folder, "MATH_2025_G4", "DEMO", 1)
+        students = golden.golden_table(golden_folder, "simexdet_students").sort("ID")
         assert tuple(students["ID"]) == model.ids
-        perturbed = packages_draws(folder, model)
+        perturbed = packages_draws(golden_folder, model)
         found = corrected(model, perturbed, replicates=5)
         np.testing.assert_array_equal(found.sgp, students["SGP_SIMEX"])
         np.testing.assert_array_equal(found.sgp_ranked, students["SGP_SIMEX_RANKED"])
 
-    def test_knots_and_coefficients(self) -> None:
+    def test_knots_and_coefficients(self, golden_folder: Path) -> None:
         """Knots to the decimal; coefficients as far as they are stored."""
-        folder = golden.golden_folder()
-        if folder is None:
-            pytest.skip("GROWTH_GOLDEN is not set: the package's data are GPL-3, not part of the repository")
-        model = golden.golden_model(folder, "MATH_2025_G4", "DEMO", 1)
-        perturbed = packages_draws(folder, model)
+        model = golden.golden_model(golden_folder, "MATH_2025_G4", "DEMO", 1)
+        perturbed = packages_draws(golden_folder, model)
         process = fit_quantiles(model.design, model.score)
-        stored = golden.golden_json(folder, "simexdet_knots")
-        coefs = golden.golden_table(folder, "simexdet_coefs")
+        stored = golden.golden_json(golden_folder, "simexdet_knots")
+        coefs = golden.golden_table(golden_folder, "simexdet_coefs")
         for level, lam in enumerate(LAMBDAS):
             priors = np.stack([perturbed(level, b) for b in range(5)])
             stage = Stage.of(model.panel, simex_spec(model.spec, replicates=5), level, priors)
@@ -116,18 +110,15 @@ class TestGivenThePerturbedScores:
                 np.testing.assert_allclose(fit.coef, expected, rtol=0, atol=STORED * np.abs(expected).max())
 
 
-def test_own_draws_agree_with_the_packages_within_noise() -> None:
+def test_own_draws_agree_with_the_packages_within_noise(golden_folder: Path) -> None:
     """As near to the package's runs as these are to each other (SGP_FACTS section 12)."""
-    folder = golden.golden_folder()
-    if folder is None:
-        pytest.skip("GROWTH_GOLDEN is not set: the package's data are GPL-3, not part of the repository")
-    model = golden.golden_model(folder, "MATH_2025_G4", "DEMO", 1)
-    table = pl.read_csv(folder / "csem_demo.csv").filter(GRADE=3, CONTENT_AREA="MATHEMATICS")
+    model = golden.golden_model(golden_folder, "MATH_2025_G4", "DEMO", 1)
+    table = pl.read_csv(golden_folder / "csem_demo.csv").filter(GRADE=3, CONTENT_AREA="MATHEMATICS")
     table = table.sort("SCALE_SCORE").cast({"SCALE_SCORE_CSEM": pl.Float64})
     csem = natural_spline(table["SCALE_SCORE"].to_list(), table["SCALE_SCORE_CSEM"].to_numpy())
     panel = replace(model.panel, csem=csem(model.priors))
     found = simex_of(student_growth(panel, simex_spec(model.spec, replicates=50)))
-    runs = golden.golden_table(folder, "simex_students").filter(COHORT="MATH_2025_G4").sort("ID")
+    runs = golden.golden_table(golden_folder, "simex_students").filter(COHORT="MATH_2025_G4").sort("ID")
     for run, distance in (("B50_linear", 1.96), ("B50_linear_seed271828", 1.96), ("B150_linear_fn", 1.6)):
         theirs = runs.filter(RUN=run)
         assert tuple(theirs["ID"]) == model.ids

@@ -169,37 +169,6 @@ def _shown(v: float, scale: float, low: float, high: float) -> float:
 
 
 @allocating
-def curve_values(
-    design: FloatArray,
-    columns: IntArray,
-    ends: IntArray,
-    coef: FloatArray,
-    rearrange: bool,
-    scale: float,
-    low: float,
-    high: float,
-    curves_out: FloatArray,
-) -> int:
-    """Write all curve values, shape (n, m): clipped, sorted, rounded to multiples of 1/scale.
-
-    Parameters are those of `place`. Returns the number of rows whose values are not finite.
-    """
-    m, room = coef.shape[0], coef.shape[1] + 4 * ends.shape[0]
-    turned = np.ascontiguousarray(coef.T)
-    used, value, stops = np.zeros(room, np.int64), np.empty(room), np.empty(ends.shape[0], np.int64)
-    part, q = np.empty(m), np.empty(m)
-    unknown = 0
-    for i in range(design.shape[0]):
-        _curves(design, i, columns, ends, turned, used, value, stops, part, q)
-        unknown += not np.isfinite(q[0])
-        if rearrange:
-            _insertion_sort(q)
-        for k in range(m):
-            curves_out[i, k] = _shown(q[k], scale, low, high)
-    return unknown
-
-
-@allocating
 def add_curve_values(
     design: FloatArray,
     columns: IntArray,
@@ -211,9 +180,9 @@ def add_curve_values(
     high: float,
     sums_out: FloatArray,
 ) -> int:
-    """Add the values of `curve_values` to `sums_out`, shape (n, m), without storing them.
+    """Add all curve values, clipped, sorted, rounded to multiples of 1/scale, to `sums_out`, shape (n, m).
 
-    Returns the number of rows whose values are not finite.
+    Parameters are those of `place`. Returns the number of rows whose values are not finite.
     """
     m, room = coef.shape[0], coef.shape[1] + 4 * ends.shape[0]
     turned = np.ascontiguousarray(coef.T)
