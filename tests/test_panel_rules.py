@@ -80,6 +80,9 @@ CASES = {
     "open quote": Case(as_file(TEXT.replace(b"0123457", b'"0123457', 1)), "a quoted field that does not end"),
     "truncated file": Case(parquet_cut_short, "cannot be read as Parquet"),
     "repeated name": Case(as_file(TEXT.replace(b"csem", b"score", 1)), "more than once: 'score'"),
+    "two columns for one value": Case(
+        district_wide(RECORDS).with_columns(ELA_SS=pl.lit("3")), "'ELA_SCORE' and 'ELA_SS' both give score"
+    ),
     "missing column": Case(
         RECORDS.rename({"score": "points"}),
         "Column 'score' is missing",
@@ -253,12 +256,12 @@ class TestDuplicates:
         assert table.counts.filter(reason="duplicate_key")["excluded"].item() == 5
 
 
-@pytest.mark.parametrize("cut", [10, 40])
-def test_compressed_files_that_end_early(cut: int, tmp_path: Path) -> None:
-    whole = gzip.compress(TEXT)
-    (tmp_path / "t.csv.gz").write_bytes(whole[:-cut])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
+@pytest.mark.parametrize("content", [gzip.compress(TEXT)[:-10], gzip.compress(TEXT)[:-40], TEXT])
+def test_compressed_files_that_are_damaged(content: bytes, encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv.gz").write_bytes(content)
     with pytest.raises(GrowthError, match="is damaged or ends early"):
-        read_table(tmp_path / "t.csv.gz", PLAIN)
+        read_table(tmp_path / "t.csv.gz", PLAIN.replace({"columns.encoding": encoding}))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])

@@ -150,6 +150,7 @@ def check_header(header: Header) -> None:
     problems = [
         *_misused(header.spec),
         *_no_blocks(header),
+        *_two_for_one_value(header),
         *_bad_renames(header),
         *_missing(header),
         *_taken(header),
@@ -216,6 +217,29 @@ def _no_blocks(header: Header) -> Iterator[str]:
             rule=layout.title,
             fix='name the columns so, or set columns.layout = "auto"',
         )
+
+
+def _two_for_one_value(header: Header) -> dict[str, None]:
+    """Return a problem per value of a wide table that two columns give.
+
+    A layout takes the first of them: from the other end of the table it is another one.
+    """
+    find = header.recognition.layout.blocks
+    again = find(header.columns[::-1]) if find else ()
+    pairs = (
+        (own, caller, other.columns[own])
+        for block, other in zip(header.recognition.blocks, again, strict=True)
+        for own, caller in block.columns.items()
+    )
+    return dict.fromkeys(
+        problem(
+            f"Columns {first!r} and {last!r} both give {own}",
+            rule="one column per subject, year and kind of value",
+            fix="drop one of them, or rename it",
+        )
+        for own, first, last in pairs
+        if first != last
+    )
 
 
 def _misused(spec: GrowthSpec) -> list[str]:

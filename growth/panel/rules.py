@@ -35,6 +35,7 @@ RULES: Final = (
     InputRule("open quote", "a quoted field ends", "refused"),
     InputRule("truncated file", "a Parquet or compressed file is whole", "refused"),
     InputRule("repeated name", "column names differ", "refused"),
+    InputRule("two columns for one value", "a wide table has one column per value", "refused"),
     InputRule("missing column", "every column that a choice needs is there", "refused", "columns.rename"),
     InputRule("wrong type", "a column has a type that can hold its values", "refused"),
     InputRule("leading zeros", "ids are text exactly as written", "read"),

@@ -153,19 +153,19 @@ def possible_rows(frame: pl.DataFrame, names: dict[str, str], rows: Rows) -> Lef
         )
     lost = {"later_year": int(late.sum())}
     frame = frame.filter(~late) if lost["later_year"] else frame
-    homeless = frame["school_id"].is_null()
-    if homeless.any() and rows.no_school == "error":
+    nowhere = frame["school_id"].is_null()
+    if nowhere.any() and rows.no_school == "error":
         raise ColumnError(
             problem(
                 f"{named('school_id', names)} is blank",
                 rule='rows.no_school = "error"',
-                rows=int(homeless.sum()),
+                rows=int(nowhere.sum()),
                 fix='fill it, or set rows.no_school to "keep" (no school result) or "exclude"',
             )
         )
     if rows.no_school == "exclude":
-        lost["no_school"] = int(homeless.sum())
-        frame = frame.filter(~homeless) if lost["no_school"] else frame
+        lost["no_school"] = int(nowhere.sum())
+        frame = frame.filter(~nowhere) if lost["no_school"] else frame
     return frame, lost
 
 

@@ -31,6 +31,8 @@ _UTF8_MARK: Final = b"\xef\xbb\xbf"
 _WIDE_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _MOST_HEADER: Final = 1 << 20
 _ROWS_GUESSED_FROM: Final = 10_000
+_DAMAGED: Final = (OSError, EOFError, zlib.error)
+"""What reading a file, or unpacking it, may end in."""
 
 Choice = Callable[[list[str]], Collection[str]]
 
@@ -149,10 +151,8 @@ def _look_through(source: Any, path: Path, delimiter: str) -> _Shape:  # noqa: A
             shape.add(chunk)
             if hashes_file:
                 shape.sha.update(chunk)
-    except (OSError, EOFError, zlib.error):
-        raise TableError(
-            problem(f"File {path.name!r} is damaged or ends early", fix="copy or compress it again")
-        ) from None
+    except _DAMAGED:
+        raise TableError(_damaged(path)) from None
     shape.end()
     if not hashes_file:
         with path.open("rb") as file:
@@ -195,10 +195,8 @@ def _chunks(source: Any, path: Path) -> Iterator[bytes]:  # noqa: ANN401
 def _header_line(source: Any, path: Path) -> str:  # noqa: ANN401
     try:
         start = next(_chunks(source, path), b"")[:_MOST_HEADER]
-    except (OSError, EOFError, zlib.error):
-        raise TableError(
-            problem(f"File {path.name!r} is damaged or ends early", fix="copy or compress it again")
-        ) from None
+    except _DAMAGED:
+        raise TableError(_damaged(path)) from None
     if start.startswith(_WIDE_MARKS):
         raise TableError(_wrong_encoding(path))
     line = start.removeprefix(_UTF8_MARK).split(b"\n", 1)[0]
@@ -229,7 +227,10 @@ def _refuse_repeated(header: str, delimiter: str) -> None:
 
 
 def _recoded(path: Path, encoding: str) -> bytes:
-    data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
+    try:
+        data = b"".join(_chunks(path, path))
+    except _DAMAGED:
+        raise TableError(_damaged(path)) from None
     try:
         return data.decode(encoding).encode("utf-8")
     except UnicodeError:
@@ -255,6 +256,10 @@ def _read(source: Any, path: Path, **options: Any) -> pl.DataFrame:  # noqa: ANN
         raise TableError(_unreadable(path)) from None
     except pl.exceptions.PolarsError:
         raise TableError(_unreadable(path)) from None
+
+
+def _damaged(path: Path) -> str:
+    return problem(f"File {path.name!r} is damaged or ends early", fix="copy or compress it again")
 
 
 def _wrong_encoding(path: Path) -> str:

@@ -24,7 +24,7 @@ class Screen:
     """Rows that are no results of this test, by the code in one column; `reason` counts them.
 
     Codes are compared in upper case, without outer blanks and, for descriptors, after the last ``#``. A code
-    in neither `keep` nor `drop` is refused. A blank code stays, unless `blank` says otherwise.
+    in neither `keep` nor `drop` is refused. A blank code stays, unless `blank_is_refused`.
     """
 
     column: str

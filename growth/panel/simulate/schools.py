@@ -41,7 +41,7 @@ class Schools:
     district_id: pl.Series
     kind: IntArray  # shape (J,), 0 elementary, 1 middle, 2 high
     next_school: IntArray  # shape (J,), where most leavers go; -1 after high school
-    advantage: FloatArray  # shape (J,), neighbourhood advantage of each elementary school; about N(0, 1)
+    advantage: FloatArray  # shape (J,), neighbourhood advantage, of elementary schools about N(0, 1)
     size: FloatArray  # shape (J,), relative enrolment
 
     def of_kind(self, kind: int) -> IntArray:
