@@ -150,6 +150,9 @@ def test_unknown_keys_are_refused_with_the_nearest_name(
         ({"school": {"aggregate": "meen"}}, "school.aggregate = 'meen'", "'mean', 'median'"),
         ({"cohorts": {"years": "last"}}, "cohorts.years = 'last'", "'latest' or 'all'"),
         ({"quantiles": {"taus": [0.5, 0.2]}}, "quantiles.taus", "increasing"),
+        ({"quantiles": {"round_digits": -2}}, "quantiles.round_digits", "greater than or equal to 0"),
+        ({"basis": {"knot_quantiles": [0.8, 0.2]}}, "basis.knot_quantiles", "must not decrease"),
+        ({"pairing": {"ridge": float("inf")}}, "pairing.ridge = inf", "finite"),
         ({"quantiles": {"taus": [0.5, 1.0]}}, "quantiles.taus.1 = 1.0", "less than 1"),
         ({"scale": {"bounds": {"M": {4: (5, 2)}}}}, "scale.bounds", "M grade 4"),
         ({"correction": {"loss_hoss": True}}, "spec", "needs scale.bounds"),
@@ -348,11 +351,16 @@ def test_json_schema_allows_the_presets_and_nothing_else() -> None:
     assert _unknown_keys(schema, schema, {"cohorts": {"own_prior": 1}}) == ["own_prior"]
 
 
-def test_json_schema_explains_every_part() -> None:
+def test_json_schema_explains_every_part_and_field() -> None:
     schema = GrowthSpec.json_schema()
-    assert all(part.get("description") for part in schema["$defs"].values())
-    described = schema["$defs"]["Cohorts"]["properties"]
-    assert all(field.get("description") for field in described.values())
+    bare = [f"{part}.{name}" for part in schema["$defs"] for name in _undescribed(schema["$defs"][part])]
+    assert not bare
+    assert schema["properties"]["name"]["description"]
+
+
+def _undescribed(part: dict[str, Any]) -> list[str]:
+    assert part["description"]
+    return [name for name, field in part["properties"].items() if not field.get("description")]
 
 
 def test_every_field_has_a_default_and_a_part() -> None:

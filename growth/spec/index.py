@@ -28,6 +28,7 @@ class Metric(BaseModel):
     model_config = PART
 
     domain: Literal["academic", "school_quality"]
+    """Domain whose points it shares."""
     better: Literal["higher", "lower"] = "higher"
     """Whether high or low values are good: a suspension rate is better lower."""
     school_types: tuple[str, ...] = ()
@@ -114,6 +115,7 @@ class Index(BaseModel):
     metrics: dict[str, Metric] = CORE_METRICS
     """Metric -> its rules. A metric that nobody has data for in a year is not active in that year."""
     definitions: Definitions = Definitions()
+    """Thresholds by which records become metrics."""
     academic_points: float = Field(60.0, ge=0.0, le=100.0)
     """Points of the academic domain; school quality has the rest of 100."""
     all_share: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["equal"] = "equal"

@@ -38,6 +38,7 @@ class Intervals(BaseModel):
     """`curves`: what gets a weight of its own. Students of a school share teachers and tests; with `school`
     the interval holds that as well, and needs some 20 schools in each cohort to be believed."""
     seed: int = Field(20_091_103, ge=0)
+    """Of redrawn scores and of the weights of refits."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -35,6 +35,7 @@ PRESETS = ("core", "core_vendor", "sgp", "georgia", "california", "new_york")
 """This engine's own model, and published systems; each a commented TOML file."""
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+Decimals = Annotated[int, Field(ge=0)] | Literal["none"]
 
 
 class _Part(BaseModel):
@@ -92,7 +93,9 @@ class Knots(_Part):
     """Interior and boundary knots of one prior's spline basis [scale-score points]."""
 
     knots: tuple[float, ...]
+    """Interior knots, none of them lower than the one before."""
     boundaries: tuple[float, float]
+    """Lowest and highest knot; outside them curves are extended."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -106,16 +109,24 @@ class Basis(_Part):
     """B-spline basis of each prior score (Betebenner 2009)."""
 
     degree: int = Field(3, ge=1, le=5)
+    """Of the polynomials between knots; 3 is cubic, 1 straight lines."""
     knot_quantiles: tuple[Fraction, ...] = (0.2, 0.4, 0.6, 0.8)
     """Interior knots at these quantiles (linear interpolation) of the prior's scores."""
     boundary_margin: float = Field(0.1, ge=0.0)
     """Boundary knots: range of the scores widened by this share of its width on each side."""
-    round_digits: int | Literal["none"] = 3
+    round_digits: Decimals = 3
     """Decimals of data-driven knots."""
     knots_from: Literal["all_rows", "cohort"] = "all_rows"
     """Scores that place knots: all of that subject and grade before the current year, or the cohort's."""
     fixed: dict[str, dict[int, Knots]] = {}
     """subject -> grade of the prior -> knots to use instead of data-driven ones."""
+
+    @field_validator("knot_quantiles")
+    @classmethod
+    def _in_order(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(a > b for a, b in pairwise(value)):
+            raise ValueError("knot_quantiles must not decrease")
+        return value
 
 
 class Quantiles(_Part):
@@ -127,7 +138,7 @@ class Quantiles(_Part):
     """An explicit increasing grid instead of `count`."""
     rearrange: bool = True
     """Sort each student's curves so that they do not cross (Chernozhukov et al. 2010)."""
-    round_digits: int | Literal["none"] = 5
+    round_digits: Decimals = 5
     """Decimals of the curves before they are compared with the score."""
 
     @field_validator("taus")
@@ -161,7 +172,9 @@ class CsemTable(_Part):
     """Conditional standard errors of measurement of one test by scale score, as testing programs publish."""
 
     subject: str
+    """As the table has it, after `columns.subjects`."""
     grade: int
+    """Grade of the test."""
     years: tuple[int, ...] = ()
     """Years the table holds for; every year without a table of its own if not given."""
     program: str = ""
@@ -189,6 +202,7 @@ class Measurement(_Part):
     """Where each score's CSEM comes from: the column `csem`, `tables` (natural cubic spline of the score), or
     the Python argument `csem` of `run` and `build_panels`."""
     tables: tuple[CsemTable, ...] = ()
+    """One per test, given with `csem = "table"` and only then."""
     program: str = ""
     """Column that names each row's testing program, where tables differ by it."""
 
@@ -244,6 +258,7 @@ class GrowthSpec(_Part):
     """
 
     name: str = "custom"
+    """Of the whole; reports and run folders show it."""
     columns: Columns = Columns()
     rows: Rows = Rows()
     scale: Scale = Scale()

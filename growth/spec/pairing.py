@@ -30,7 +30,7 @@ class Pairing(BaseModel):
     """Partners have at least this mean level over subjects, or ..."""
     min_probability: float = Field(0.8, gt=0.5, le=1.0)
     """... their growth exceeds that of the school they help with at least this probability."""
-    ridge: float = Field(0.1, gt=0.0)
+    ridge: float = Field(0.1, gt=0.0, allow_inf_nan=False)
     """Added to the diagonal of the traits' correlation matrix before it is inverted; traits that say the same
     thing then count less than twice, and those of few schools do not explode."""
     caliper: Quantile = 0.25
@@ -47,7 +47,7 @@ class Pairing(BaseModel):
     """Metrics of this level or lower are needs of a school."""
     strong_level: int = Field(7, ge=2, le=10)
     """A partner helps with a need if its own level in that metric is at least this."""
-    need_weight: float = Field(1.0, ge=0.0)
+    need_weight: float = Field(1.0, ge=0.0, allow_inf_nan=False)
     """What needs that a partner does not help with (and needs that members of a community do not share) cost,
     all of them together [units of distance]."""
     needs_met: float = Field(0.0, ge=0.0, le=1.0)

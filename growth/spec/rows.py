@@ -30,9 +30,10 @@ class Rows(BaseModel):
     no_school: Literal["keep", "exclude", "error"] = "keep"
     """Rows without a school: they count for students' results only, or not at all, or are refused."""
     latest_year: int | None = Field(None, ge=1900, le=2200)
-    """Latest year that can be; the school year after the current one if not given."""
+    """Latest year that can be; the school year after the current one if not given. That default goes by the
+    calendar, and can only refuse a table, never change a result: what passed once passes ever after."""
     later_year: Literal["error", "exclude"] = "error"
-    """Rows of a later year than that."""
+    """Rows of a later year than that: refuse, or exclude, which needs a `latest_year`."""
 
     @model_validator(mode="after")
     def _not_by_the_clock(self) -> Self:

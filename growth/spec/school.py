@@ -64,6 +64,7 @@ class School(BaseModel):
     grades and subjects first; "sgp": the R package's rule, for comparison: medians to 50 by one variance of
     the whole table, whole percentiles, no errors and no bands."""
     eblp: EblpPart = EblpPart()
+    """What `shrinkage = "eblp"` predicts, and how."""
     variance: VarianceRule = "integrated"
     """How much schools differ: averaged over what is known of it, so that bands also cover where schools are
     few; or estimated by "moments" (DerSimonian & Laird) or "reml" and then taken as known."""
@@ -81,6 +82,7 @@ class School(BaseModel):
     band_draws: int = Field(2000, ge=200)
     """Posterior draws behind each rank band and each probability of a level."""
     seed: int = 20_170_813
+    """Of posterior draws and of the samples behind standard errors."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -158,6 +160,7 @@ class Groups(BaseModel):
     lowest_race: bool = True
     """Add, per school and metric, the racial/ethnic group with the lowest result."""
     min_n: int = Field(20, ge=1)
+    """Groups with fewer scored students in a school get no result there."""
     reference: Literal["all_students", "group"] = "all_students"
     """Distribution that ranks a group's result: the schools' all-student results, or the group's own."""
     shrink_towards: Literal["group", "school"] = "group"

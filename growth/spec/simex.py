@@ -41,6 +41,7 @@ class Simex(BaseModel):
     draws: Literal["shared", "student"] = "shared"
     """One draw per distinct pair of prior and current score, as in the R package, or one per student."""
     seed: int = Field(314_159, ge=0)
+    """Of the errors that are added and of the samples."""
 
     @model_validator(mode="after")
     def _extrapolates(self) -> Self:
