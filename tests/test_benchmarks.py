@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -14,6 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))  # not an installed package
 
 from benchmarks import grid, readme, robust
+from benchmarks.__main__ import PARTS
 from benchmarks.measure import LEAST, MOST, again, spread_out
 from benchmarks.problems import Problem, csem, draw
 from benchmarks.table import exponents
@@ -182,26 +184,20 @@ def test_endless_steps_are_stopped_and_leave_what_was_done(
     assert grid._watched([sys.executable, "-c", "pass"], tmp_path, 50.0) == ""
 
 
-def test_the_command_line_names_its_parts(repository: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--help"],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+def test_every_benchmark_is_described(repository: Path) -> None:
+    run = [sys.executable, "-m", "benchmarks", "--help"]
+    shown = subprocess.run(run, cwd=repository, capture_output=True, text=True, check=True).stdout
     described = (repository / "benchmarks" / "README.md").read_text("utf-8")
-    for part in (
-        "grid",
-        "scaling",
-        "refit",
-        "scoring",
-        "cores",
-        "memory",
-        "profile",
-        "cold",
-        "robust",
-        "readme",
-    ):
-        assert part in run.stdout
-        assert part in described
+    commands = "\n".join(
+        line for line in described.splitlines() if line.startswith("    python -m benchmarks")
+    )
+    for part in (*PARTS, "readme"):
+        assert part in shown
+        assert re.search(rf"(benchmarks|\|) {part}\b", commands), part
+    started = {
+        file.stem
+        for file in (repository / "benchmarks").glob("*.py")
+        if 'if __name__ == "__main__"' in file.read_text("utf-8")
+    }
+    for module in started - {"__main__", "worker", *PARTS}:  # these are processes of their own for others
+        assert f"python -m benchmarks.{module} " in commands, module
