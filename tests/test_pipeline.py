@@ -209,7 +209,7 @@ class TestKinds:
         _same(city_run, result)
 
     def test_pandas(self, city: pl.DataFrame, city_run: GrowthRun) -> None:
-        pd = pytest.importorskip("pandas")
+        pd = pytest.importorskip("pandas", reason="in the extra: frames")
         given = city.to_pandas()
         before = given.copy()
         result = growth.run(given, "core")
@@ -222,13 +222,13 @@ class TestKinds:
         _same(city_run, result, check_dtypes=False)  # pandas turned whole numbers with gaps to floats
 
     def test_pyarrow(self, city: pl.DataFrame, city_run: GrowthRun) -> None:
-        pa = pytest.importorskip("pyarrow")
+        pa = pytest.importorskip("pyarrow", reason="in the extra: frames")
         result = growth.run(city.to_arrow(), "core")
         assert isinstance(result.levels, pa.Table)
         _same(city_run, result)
 
     def test_duckdb(self, city_file: Path, city_run: GrowthRun) -> None:
-        duckdb = pytest.importorskip("duckdb")
+        duckdb = pytest.importorskip("duckdb", reason="in the extra: frames")
         with duckdb.connect() as connection:
             types = {"student_id": "VARCHAR", "school_id": "VARCHAR"}
             relation = connection.read_csv(str(city_file), dtype=types)

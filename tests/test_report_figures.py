@@ -82,7 +82,7 @@ def test_what_is_not_there_is_named(charts: Figures) -> None:
 
 
 def test_charts_stand_on_their_own(charts: Figures) -> None:
-    vl_convert = pytest.importorskip("vl_convert")
+    vl_convert = pytest.importorskip("vl_convert", reason="charts need the extra: report")
     for chart in (charts.ranks("MATH", chosen="S0030"), charts.waterfall(), charts.changes("ELA")):
         spec = chart.to_dict()
         text = json.dumps(spec)

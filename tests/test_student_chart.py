@@ -56,7 +56,7 @@ def test_years_without_a_result_have_a_score_and_no_fan(city: SimulatedSystem, r
 
 
 def test_the_chart_draws_scores_and_wedges(city: SimulatedSystem, real: GrowthRun) -> None:
-    vl_convert = pytest.importorskip("vl_convert")
+    vl_convert = pytest.importorskip("vl_convert", reason="charts need the extra: report")
     row = real.polars("students").filter(pl.col("sgp").is_not_null()).row(0, named=True)
     fan = student_fan(real, row["student_id"], city.table)
     chart = student_chart(fan, row["subject"])
