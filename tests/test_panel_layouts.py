@@ -278,3 +278,10 @@ def test_fixed_values_and_subjects() -> None:
         read_table(RECORDS, spec)
     with pytest.raises(ColumnError, match=r"columns\.fixed has the unknown own name 'subjet'"):
         read_table(RECORDS, PLAIN.replace({"columns.fixed": {"subjet": "ELA"}}))
+
+
+@pytest.mark.parametrize(("written", "known_as"), [("English ", "English"), (7, "7"), (7.0, "7")])
+def test_subjects_are_translated_as_they_are_read(written: str | float, known_as: str) -> None:
+    table = RECORDS.filter(subject="ELA").with_columns(subject=pl.lit(written))
+    spec = PLAIN.replace({"columns.subjects": {known_as: "ELA"}})
+    assert set(read_table(table, spec).frame["subject"]) == {"ELA"}

@@ -109,10 +109,9 @@ def read_table(source: CallerFrame | str | Path | Sequence[str | Path], spec: Gr
     raw = waterfall.keep(screened(raw, header.recognition.layout, names, spec.rows))
     raw = waterfall.keep(valid_rows(raw, names))
     raw = waterfall.keep(known_grades(raw, spec.rows))
-    if spec.columns.subjects and "subject" in raw.columns:
-        raw = raw.with_columns(pl.col("subject").cast(pl.String).replace(spec.columns.subjects))
     read = typed(raw, names, spec)
-    frame = waterfall.keep(possible_rows(read.frame, names, spec.rows))
+    frame = read.frame.with_columns(pl.col("subject").replace(spec.columns.subjects))
+    frame = waterfall.keep(possible_rows(frame, names, spec.rows))
     frame = waterfall.keep(within_bounds(frame, names, spec.scale))
     if frame.is_empty():
         raise TableError(_no_rows(waterfall.lost))
