@@ -58,38 +58,44 @@ def prove(
     certificate.duality_gaps(
         rows, weight, taus, basis, near, near_residual, side, below, total, dual, gap, excess
     )
-    for k in np.flatnonzero((excess > ROUNDED[0]) & (excess < ROUNDED[1])).tolist():
-        excess[k] = min(excess[k], _excess(prepared, taus[k], basis[k], coef[k], near, side, k))
+    # A basic row away from its hyperplane has lost its digits: its dual value would count from the wrong side.
+    excess[np.bincount(near[side == 0, 0], minlength=m) < p] = np.inf
+    doubtful = np.flatnonzero((excess > ROUNDED[0]) & (excess < ROUNDED[1]))
+    lines = prepared.design.dense() if doubtful.size else np.empty((0, p))
+    for k in doubtful.tolist():
+        mine = near[:, 0] == k
+        residual = response - lines @ coef[k]
+        given = np.where(residual < 0.0, -1, 1)
+        given[near[mine, 1]] = side[mine]
+        dual[k] = basic_duals(lines, weight, taus[k], basis[k], given)
+        excess[k] = max(0.0, (dual[k] / taus[k]).max() - 1.0, (dual[k] / (taus[k] - 1.0)).max() - 1.0)
     # sum of w rho_tau(r) = tau (sum of w r) - (sum of w r over negative r)
     whole = weight @ prepared.offset - shift @ total
     objective = taus * whole - (below[:, p] - np.einsum("kj,kj->k", shift, below[:, :p]))
     return coef, objective, np.maximum(gap, 0.0) / np.maximum(objective, floor) + excess, dual
 
 
-def _excess(
-    prepared: Prepared,
-    tau: float,
-    basis: IntArray,
-    coef: FloatArray,
-    near: IntArray,
-    near_side: IntArray,
-    k: int,
-) -> float:
-    """Return by how much the worst basic dual value leaves its box, as a share of the box edge.
+def basic_duals(
+    lines: FloatArray, weight: FloatArray, tau: float, basis: IntArray, side: IntArray
+) -> FloatArray:
+    """Return the dual values of the basic rows over their weights, shape (p,), from sums of extended precision.
 
-    A value on the very edge, as where tau times the sum of the weights is a whole number, must not be pushed
-    over it by the rounding of sums over many rows: the sums are taken in extended precision.
+    A value on the very edge of its box, as where tau times the sum of the weights is a whole number, must not
+    be pushed over it by the rounding of sums over many rows.
+
+    Parameters
+    ----------
+    lines : ndarray, shape (n, p)
+    weight : ndarray, shape (n,)
+    tau : float
+    basis : ndarray, shape (p,)
+    side : ndarray, shape (n,)
+        Side (+1, -1) of each row, 0 for basic ones.
     """
-    data = prepared.problem
-    side = np.where(prepared.design.residuals(data.response, coef) < 0.0, -1, 1)
-    mine = near[:, 0] == k
-    side[near[mine, 1]] = near_side[mine]
     share = np.where(side > 0, tau, np.where(side < 0, tau - 1.0, 0.0))
-    d = share.astype(np.longdouble) * prepared.weight
-    lines = prepared.design.dense()
+    d = share.astype(np.longdouble) * weight
     gradient = np.array([float((d * column).sum()) for column in lines.T])
-    value = np.linalg.solve(lines[basis].T, -gradient) / prepared.weight[basis]
-    return float(max(0.0, (value / tau).max() - 1.0, (value / (tau - 1.0)).max() - 1.0))
+    return np.asarray(np.linalg.solve(lines[basis].T, -gradient) / weight[basis], dtype=np.float64)
 
 
 def _order_by_content(prepared: Prepared, basis: IntArray) -> None:
