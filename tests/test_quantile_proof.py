@@ -180,7 +180,9 @@ def test_what_lies_beyond_its_box_is_not_taken_for_rounding(
 def test_the_closer_look_is_that_of_exact_fractions() -> None:
     """Whole numbers, unequal weights, rows with a side of their own."""
     rng = np.random.default_rng(1)
-    lines = np.column_stack([np.ones(3_000), rng.integers(0, 9, 3_000), rng.random(3_000) < 0.3]).astype(float)
+    lines = np.column_stack([np.ones(3_000), rng.integers(0, 9, 3_000), rng.random(3_000) < 0.3]).astype(
+        float
+    )
     weight, side = rng.integers(1, 5, 3_000).astype(float), rng.choice([-1, 1], 3_000)
     basis, tau = np.array([5, 1_000, 2_500]), 0.25
     lines[basis] = [[1.0, 2.0, 0.0], [1.0, 3.0, 0.0], [1.0, 2.0, 1.0]]

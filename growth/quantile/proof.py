@@ -58,7 +58,7 @@ def prove(
     certificate.duality_gaps(
         rows, weight, taus, basis, near, near_residual, side, below, total, dual, gap, excess
     )
-    # A basic row away from its hyperplane has lost its digits: its dual value would count from the wrong side.
+    # A basic row off its hyperplane has lost its digits: its dual value would count from the wrong side.
     excess[np.bincount(near[side == 0, 0], minlength=m) < p] = np.inf
     doubtful = np.flatnonzero((excess > ROUNDED[0]) & (excess < ROUNDED[1]))
     lines = prepared.design.dense() if doubtful.size else np.empty((0, p))
@@ -78,7 +78,7 @@ def prove(
 def basic_duals(
     lines: FloatArray, weight: FloatArray, tau: float, basis: IntArray, side: IntArray
 ) -> FloatArray:
-    """Return the dual values of the basic rows over their weights, shape (p,), from sums of extended precision.
+    """Return dual values of the basic rows over their weights, shape (p,), from sums in extended precision.
 
     A value on the very edge of its box, as where tau times the sum of the weights is a whole number, must not
     be pushed over it by the rounding of sums over many rows.
