@@ -160,6 +160,8 @@ class Drawn:
     """mu, shape (J,)."""
     luck: FloatArray
     """Mean of e over each school's students, shape (J,)."""
+    place: FloatArray
+    """Percentile of each student's current score given the true prior score, shape (n,), in (0, 1)."""
 
 
 def draw_world(world: World, seed: int) -> Drawn:
@@ -184,6 +186,7 @@ def draw_world(world: World, seed: int) -> Drawn:
         effect,
         intake,
         np.bincount(school, weights=residual, minlength=schools) / size,
+        ndtr((score - world.slope * true) / (world.residual_variance + world.effect_sd**2) ** 0.5),
     )
 
 

@@ -401,6 +401,12 @@ class TestRefusals:
             (ON | {"simex.lambdas": [1.0], "simex.extrapolation": "quadratic"}, "2 or more"),
             ({"simex.replicates": 5}, "without effect"),
             ({"school.percentile": "simex_ranked"}, "needs simex.use"),
+            (
+                ON
+                | {"school.percentile": "simex_ranked", "school.aggregate": "mean_residual"}
+                | {"school.standard_error": "pooled"},
+                "is corrected, and the residuals .* are not",
+            ),
         ],
     )
     def test_contradictions(self, changes: dict[str, object], message: str) -> None:

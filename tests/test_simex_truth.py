@@ -23,6 +23,8 @@ WORLD = World(0.8)
 """20,000 students in 200 schools, whose mean true priors differ by 0.4 SD; effects unrelated to them."""
 NOISE = 0.25
 """Five standard errors of the bias of one draw over its expectation [percentile points per SD of intake]."""
+APART = 0.3
+"""More than such errors of 20,000 students vary from draw to draw [percentile points]."""
 GONE = 0.3
 """No bias, one draw [the same]."""
 SIMEX = {"simex.use": "simex", "simex.replicates": 10}
@@ -41,14 +43,15 @@ def drawn() -> Drawn:
 
 
 @cache
-def grown(composition: str) -> tuple[QuantileGrowth, IntArray]:
+def grown(composition: str, extrapolation: str = "linear") -> tuple[QuantileGrowth, IntArray]:
     """Return growth with SIMEX and each student's school; also after two steps, which is refused."""
     spec = PLAIN.replace({"peers.composition": composition})
     table = read_table(drawn().table, spec)
     panel: Panel = compose(build_panels(table, spec), spec).panels.panels[0]
     if composition == "two_step":
         panel, spec = without_composition(panel), PLAIN
-    growth = student_growth(panel, spec.replace(SIMEX))
+    assert (np.diff(panel.row) > 0).all()  # students in the order in which they were drawn
+    growth = student_growth(panel, spec.replace(SIMEX | {"simex.extrapolation": extrapolation}))
     assert isinstance(growth, QuantileGrowth)
     return growth, table.frame["school_id"].gather(panel.row).cast(int).to_numpy()
 
@@ -97,3 +100,15 @@ def test_after_two_steps_it_would_be_taken_out_twice() -> None:
     assert growth.simex is not None
     assert abs(bias(growth.percentile, school)) < GONE
     assert bias(growth.simex.percentile, school) < -1.0
+
+
+def test_one_student_is_placed_worse_the_more_is_corrected() -> None:
+    """For averages only: nearest to the true percentile is the uncorrected one, then ranked, then linear."""
+    linear, quadratic = (grown("none", extrapolation)[0] for extrapolation in ("linear", "quadratic"))
+    assert linear.simex is not None
+    assert quadratic.simex is not None
+    found = [linear.percentile, linear.simex.percentile_ranked]
+    found += [linear.simex.percentile, quadratic.simex.percentile]
+    errors = [100 * float(np.mean((values - drawn().place) ** 2)) ** 0.5 for values in found]
+    assert (np.diff(errors) > APART).all(), errors
+    assert errors[0] > 15

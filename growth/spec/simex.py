@@ -30,10 +30,12 @@ class Simex(BaseModel):
     """Increasing: error of variance lambda x CSEM^2 is added; lambda = 0, the scores as they are, goes
     without saying."""
     replicates: int = Field(50, ge=1, le=10_000)
-    """Draws and refits per lambda (R package: 20 in the function, 75 in the pipeline)."""
+    """Draws and refits per lambda (R package: 20 in the function, 75 in the pipeline). With 50, two of its
+    runs of a cohort of 4,245 differ by 2 percentile points per student."""
     extrapolation: Literal["linear", "quadratic"] = "linear"
-    """Least-squares polynomial in lambda, read off at -1 for each curve of each student. Linear has the
-    smaller mean squared error, quadratic the smaller bias."""
+    """Least-squares polynomial in lambda, read off at -1 for each curve of each student. Linear, as in the R
+    package, has the smaller error for one student, and leaves a quarter to a half of the bias of school
+    results; quadratic leaves a sixth at most (`benchmarks/results/truth.md`)."""
     sample_size: int = Field(0, ge=0)
     """Refit on a simple random sample of so many students per replicate, and predict all; 0 for all (R
     package: all in the function, 5000 in the pipeline). Smaller samples than twice the number of columns of
@@ -70,6 +72,11 @@ def refuse_contradictions(spec: GrowthSpec) -> None:
         raise ValueError(
             'simex.use = "simex" needs the CSEM of the priors: measurement.csem = "column", "table" '
             'or "function"'
+        )
+    if spec.school.percentile.startswith("simex") and spec.school.aggregate == "mean_residual":
+        raise ValueError(
+            f"school.percentile = {spec.school.percentile!r} is corrected, and the residuals of "
+            'school.aggregate = "mean_residual" are not: choose "mean", or student.engine = "eiv"'
         )
     if spec.peers.composition == "two_step":
         raise ValueError(
