@@ -5,16 +5,22 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from school_results import plain_spec, system
 
 import growth
 from growth import GrowthRun, GrowthSpec
 from growth.errors import SpecError
 from growth.index import LevelCuts, next_level_sentence, with_last_year
+from growth.index.distance import Context, described_levels
 from growth.index.levels import TENS
-from growth.school import ReferenceNorm
+from growth.school import ReferenceNorm, school_growth
 
 ADDING = 1e-6
 """Percentile points; rounding of sums of 40 students' percentiles."""
+ABOUT = 0.1
+"""Of an effect: a school that moves also moves the spread that it is shrunk by, and a group its school."""
+LEAST = 0.1
+"""Percentile points: shorter ways lie within the distance of neighbouring ranks."""
 KEYS = ["year", "subject", "group", "school_id"]
 
 
@@ -68,8 +74,6 @@ class TestDistances:
     @pytest.mark.parametrize("frozen", [False, True])
     def test_that_many_points_more_make_the_level(self, unshrunken: GrowthRun, frozen: bool) -> None:
         """Move all students of one school up and rank again."""
-        from growth.school import school_growth
-
         spec = unshrunken.spec
         bundle = unshrunken.freeze()
         norms = bundle.norms if frozen else None
@@ -99,12 +103,58 @@ class TestDistances:
         assert (moved >= needed - 1e-6).all()
         assert (moved - 20 < needed).all()
 
-    def test_shrinkage_makes_the_way_longer(self, city_run: GrowthRun, unshrunken: GrowthRun) -> None:
-        schools = city_run.schools.join(city_run.levels.select(*KEYS, "effect_to_next_1"), on=KEYS)
-        assert schools.drop_nulls("effect_to_next_1").height > 5
-        assert (schools["effect_to_next_1"].drop_nulls() >= 0).all()
-        median = unshrunken.spec.replace({"school.aggregate": "median"})
-        assert median.school.measure == "median"
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {},
+            {"school.growth_percentile": "normal"},
+            {"school.shrinkage": "eblp", "school.eblp.jackknife": 0},
+            {"school.shrinkage": "eblp", "school.eblp.jackknife": 0, "school.eblp.afterwards": "none"},
+            {"groups.flags": {"EL": "el"}, "groups.min_n": 1, "groups.shrink_towards": "school"},
+        ],
+        ids=["shrunken", "normal", "eblp", "eblp alone", "group towards school"],
+    )
+    def test_shrinkage_makes_the_way_longer(self, changes: dict[str, object]) -> None:
+        """Move all students of one school, or its group, and shrink and rank again."""
+        spec = plain_spec(school__shrinkage="empirical_bayes", school__band_draws=200).replace(changes)
+        parts = [system(60, 2_400, seed=seed, subject=name) for seed, name in ((1, "MATH"), (101, "ELA"))]
+        students = pl.concat(parts).with_columns(
+            percentile=0.25 + 0.5 * pl.col("percentile"),  # room to move
+            grade=pl.lit(5),
+            el=pl.int_range(pl.len()) % 5 < 2,
+        )
+        group = "EL" if spec.groups.flags else "All"
+        found = school_growth(students, spec)
+        cuts = LevelCuts(dict.fromkeys(("ELA", "MATH"), TENS), "fixed_tens")
+        levels = described_levels(found.frame, spec, Context(cuts, found.norms, found.response))
+        rows = levels.filter(pl.col("effect_to_next_1") > LEAST, group=group, subject="MATH")
+        for row in rows.sort("school_id").head(4).iter_rows(named=True):
+            for factor, reached in ((1 + ABOUT, True), (1 - ABOUT, False)):
+                here = (pl.col("school_id") == row["school_id"]) & (pl.col("subject") == "MATH")
+                here &= pl.col("el") if group == "EL" else pl.lit(True)
+                points = factor * row["effect_to_next_1"] / 100
+                more = pl.when(here).then(pl.col("percentile") + points).otherwise("percentile")
+                again = school_growth(students.with_columns(percentile=more), spec).frame
+                own = again.filter(group=group, subject="MATH", school_id=row["school_id"])
+                assert (own["growth_percentile"].item() >= TENS[row["level"] - 1]) == reached
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"school.growth_percentile": "expected"},
+            {"school.shrinkage": "sgp", "school.aggregate": "median", "school.standard_error": "sgp"},
+        ],
+        ids=["expected", "sgp"],
+    )
+    def test_no_effect_where_none_leads_there(self, changes: dict[str, object]) -> None:
+        spec = plain_spec(school__shrinkage="empirical_bayes", school__band_draws=200).replace(changes)
+        found = school_growth(system(30, 1_200), spec)
+        cuts = LevelCuts({"MATH": TENS}, "fixed_tens")
+        levels = described_levels(found.frame, spec, Context(cuts, found.norms, found.response))
+        assert levels["points_to_next_1"].count() > 10
+        assert levels["effect_to_next_1"].count() == levels["students_to_next_1"].count() == 0
+        row = levels.drop_nulls("points_to_next_1").row(0, named=True)
+        assert str(next_level_sentence(row)).endswith("percentile points higher.")
 
     def test_bands_are_in_the_specification(self, city_run: GrowthRun) -> None:
         rows = city_run.levels.drop_nulls("level")
@@ -147,12 +197,9 @@ class TestLastYear:
 
 
 def growth_levels(students: pl.DataFrame, spec: GrowthSpec, base: GrowthRun, frozen: bool) -> pl.DataFrame:
-    from growth.index.distance import Context, described_levels
-    from growth.school import school_growth
-
     found = school_growth(students, spec, norms=base.norms if frozen else None)
     cuts = LevelCuts(dict.fromkeys(("ELA", "MATH"), TENS), "fixed_tens")
-    return described_levels(found.frame, spec, Context(cuts, found.norms, found.variance))
+    return described_levels(found.frame, spec, Context(cuts, found.norms, found.response))
 
 
 def _clipped(students: pl.DataFrame, here: pl.Expr) -> pl.DataFrame:

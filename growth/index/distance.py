@@ -3,9 +3,11 @@ r"""What a level asks for: its band, the way to the next levels, and the change 
 *Points*: growth percentile still missing to the lower bound of the next level [percentile points].
 
 *Effect*: how much higher the school's own mean (or median, ...) would have to be, the reference schools
-staying where they are: the norm is inverted, and the difference divided by the reliability with which an
-observed mean moves a shrunken one, :math:`\tau^2 / (\tau^2 + SE^2)`. It is about by how many points each
-student would have to move up.
+staying where they are: the norm is inverted, and the difference divided by what shrinkage lets through of a
+point more (`SchoolGrowth.response`, about :math:`\tau^2 / (\tau^2 + SE^2)`). It is about by how many points
+each student would have to move up; with ``eblp.target = "all"``, each student of all those years. The R
+package's shrinkage moves in whole percentiles, and an expected rank is no function of the effect alone: with
+these there is no such number.
 
 *Students*: the same as a plain number, for means of percentiles: how many students would have to move from
 the 40th to the 60th percentile. More than the school has means that this alone would not do.
@@ -47,8 +49,8 @@ class Context:
     cuts: LevelCuts
     norms: Norms
     """In which schools are ranked."""
-    variance: pl.DataFrame
-    """Of `SchoolGrowth`: year, subject, span, group, tau2."""
+    response: FloatArray
+    """Of `SchoolGrowth`, shape (J,)."""
 
 
 def described_levels(schools: pl.DataFrame, spec: GrowthSpec, context: Context) -> pl.DataFrame:
@@ -67,8 +69,9 @@ def described_levels(schools: pl.DataFrame, spec: GrowthSpec, context: Context) 
     polars.DataFrame
         Besides the columns of `level_table`: band (``below_average``, ``average``, ``above_average``), and
         for the next 1, 2 and 3 levels ``points_to_next_k`` [percentile points], ``effect_to_next_k`` [points
-        of the school's measure], ``students_to_next_k``; null where there is no such level, no level, or no
-        spread to move in. ``level_last_year`` and ``level_change``: of the year before, null without one.
+        of the school's measure], ``students_to_next_k``; null where there is no such level, no level, no
+        spread to move in, or no effect that leads there. ``level_last_year`` and
+        ``level_change``: of the year before, null without one.
     """
     levels = level_table(schools, context.cuts)
     levels = levels.with_columns(_band(spec), *_points(levels, context.cuts))
@@ -160,19 +163,22 @@ def _effects(schools: pl.DataFrame, levels: pl.DataFrame, spec: GrowthSpec, cont
     effects = {k: np.full(schools.height, np.nan) for k in STEPS}
     shrunken = spec.school.shrinkage != "none"
     ranked = schools["shrunk" if shrunken else "effect"].fill_null(np.nan).to_numpy()
-    share = _reliability(schools, context.variance) if shrunken else np.ones(schools.height)
     rule = spec.school.growth_percentile
     for norm, rows in _norms_of(schools, spec, context.norms):
+        if rule == "expected":
+            break
+        # a school that is part of a ranking leaves its old place when it moves up
+        place = 50.0 / norm.schools if rule == "rank" else 0.0
         itself = _in_norm(schools, norm)[rows]
         for k in STEPS:
-            # a school that is part of the norm leaves its old place when it moves up
-            target = targets[k][rows] + itself * (50.0 / norm.schools)
+            target = targets[k][rows] + itself * place
             short = norm.effect_at(target, rule) - ranked[rows]
             with np.errstate(divide="ignore", invalid="ignore"):
-                effects[k][rows] = short / share[rows]
+                effects[k][rows] = short / context.response[rows]
     columns: list[pl.Series] = []
     n = schools["n"].to_numpy()
-    percentiles = spec.school.measure == "mean"
+    several_years = spec.school.shrinkage == "eblp" and spec.school.eblp.target == "all"
+    percentiles = spec.school.measure == "mean" and not several_years
     for k in STEPS:
         effect = np.where(np.isfinite(effects[k]), effects[k], np.nan)
         columns.append(pl.Series(f"effect_to_next_{k}", effect, nan_to_null=True))
@@ -185,19 +191,6 @@ def _in_norm(schools: pl.DataFrame, norm: ReferenceNorm) -> BoolArray:
     """Tell which results are among those of the norm, shape (J,)."""
     own = (norm.group == _OWN_GROUP) & (pl.col("year") == norm.year)
     return schools.select(own.fill_null(False)).to_series().to_numpy()
-
-
-def _reliability(schools: pl.DataFrame, variance: pl.DataFrame) -> FloatArray:
-    """Return by how much the shrunken effect moves with the observed one, shape (J,)."""
-    keys = ["year", "subject", "group"]
-    by_span = variance["span"].drop_nulls().n_unique() > 1
-    keys += ["span"] if by_span else []
-    known = variance.select(*keys, "tau2").unique(keys)
-    rows = schools.with_columns(_OWN_GROUP.alias("group"))
-    tau2 = rows.join(known, on=keys, how="left", maintain_order="left")["tau2"].fill_null(np.nan).to_numpy()
-    se = schools["effect_se"].fill_null(np.nan).to_numpy()
-    with np.errstate(invalid="ignore"):
-        return np.asarray(tau2 / (tau2 + se**2))
 
 
 def _norms_of(schools: pl.DataFrame, spec: GrowthSpec, norms: Norms) -> list[tuple[ReferenceNorm, BoolArray]]:

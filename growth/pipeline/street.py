@@ -189,7 +189,7 @@ def walk(
     schools, used_cuts = found.schools, found.cuts
     steps.add("school growth")
     clock.lap("school growth")
-    levels = described_levels(schools.frame, choices, Context(used_cuts, schools.norms, schools.variance))
+    levels = described_levels(schools.frame, choices, Context(used_cuts, schools.norms, schools.response))
     if given.previous is not None:
         check_same_cuts(used_cuts, given.previous.cuts)
         levels = with_last_year(levels, given.previous.frames["levels"])

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from growth._types import FloatArray
 from growth.school.aggregates import Aggregates, Errors, aggregate
 from growth.school.bands import stream_key
-from growth.school.estimate import Beside
+from growth.school.estimate import Beside, Prediction
 from growth.school.groups import ALL
 from growth.school.inputs import Inputs
 from growth.school.prediction import Predictions, predict_units
@@ -60,9 +59,10 @@ class Besides:
 
     def _beside(self, label: str, where: slice, block: tuple[int, str, str]) -> Beside:
         rest = self.rests.get(label)
-        predicted: tuple[FloatArray, FloatArray] | None = None
+        predicted = None
         if label == ALL and self.predicted is not None:
-            predicted = self.predicted.effect[where], self.predicted.error[where]
+            whole = self.predicted
+            predicted = Prediction(whole.effect[where], whole.error[where], whole.response[where])
         return Beside(
             rest=None
             if rest is None

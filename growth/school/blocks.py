@@ -78,6 +78,8 @@ class Measured:
     reason: NDArray[np.object_]
     """Why a result is withheld, or None."""
     variance: Variance
+    response: FloatArray
+    """By how much what is ranked moves with the effect."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,6 +178,7 @@ def _measured(
         probabilities=probabilities,
         reason=_reasons(estimate, reference is not None, rules),
         variance=_variance(estimate, block, label, extended),
+        response=estimate.response,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from growth.school.spread import Expected, Spread, known_spread, spread
 from growth.school.towards import school_line
 from growth.spec import School
 
-__all__ = ["LEAST_FOR_VARIANCE", "Beside", "Estimate", "Prior", "Source", "estimate"]
+__all__ = ["LEAST_FOR_VARIANCE", "Beside", "Estimate", "Prediction", "Prior", "Source", "estimate"]
 
 LEAST_FOR_VARIANCE = 10
 """Schools. A variance between fewer is mostly noise, and often 0, which would call them equal for certain."""
@@ -70,11 +70,24 @@ class Estimate:
     posterior: Posterior
     se: FloatArray
     """Standard errors that shrinkage weighs, shape (J,)."""
+    response: FloatArray
+    """By how much what is ranked moves with the school's own mean (or median, ...), shape (J,); NaN where it
+    moves in steps."""
 
     @property
     def effect(self) -> FloatArray:
         """What is ranked, shape (J,)."""
         return self.posterior.mean
+
+
+class Prediction(NamedTuple):
+    """Predicted effects of J schools, each array of shape (J,); NaN where there is none."""
+
+    effect: FloatArray
+    error: FloatArray
+    """Root mean squared errors."""
+    response: FloatArray
+    """By how much they move with the school's own mean."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,9 +98,8 @@ class Beside:
     """The schools' other students, to shrink towards."""
     constant: float | None = None
     """Variance c of the R package's shrinkage."""
-    predicted: tuple[FloatArray, FloatArray] | None = None
-    """Predictions from all years, grades and subjects and their root mean squared errors, each of shape (J,);
-    NaN where there is none."""
+    predicted: Prediction | None = None
+    """From all years, grades and subjects."""
 
 
 def estimate(
@@ -104,7 +116,7 @@ def estimate(
     beside : Beside, optional
     """
     beside = beside or Beside()
-    effect, se = _predicted(aggregates, beside)
+    effect, se, response = _predicted(aggregates, beside)
     large = aggregates.n >= least
     usable = large & (se > 0)
     prior, expected = fallback, Expected.alike(len(effect))
@@ -116,19 +128,25 @@ def estimate(
             prior, expected = Prior(line.spread, "own", line.shared), line.expected
         else:
             prior = Prior(spread(effect[usable], se[usable], rules.variance), "own")
-    return Estimate(
-        aggregates, large, usable, prior, _posterior(effect, se, usable, prior, expected, rules, beside), se
-    )
+    posterior = _posterior(effect, se, usable, prior, expected, rules, beside)
+    if rules.shrinkage == "sgp":
+        response = np.full_like(effect, np.nan)  # whole percentiles
+    elif posterior.observed is not None:
+        response = response * posterior.observed.response
+    return Estimate(aggregates, large, usable, prior, posterior, se, response)
 
 
-def _predicted(aggregates: Aggregates, beside: Beside) -> tuple[FloatArray, FloatArray]:
+def _predicted(aggregates: Aggregates, beside: Beside) -> Prediction:
     """Return effects and errors, those of predictions where there are any."""
     effect, se = aggregates.effect, aggregates.effect_se
+    itself = np.ones_like(effect)
     if beside.predicted is None:
-        return effect, se
-    better, error = beside.predicted
+        return Prediction(effect, se, itself)
+    better, error, response = beside.predicted
     known = np.isfinite(better) & np.isfinite(error)
-    return np.where(known, better, effect), np.where(known, error, se)
+    return Prediction(
+        np.where(known, better, effect), np.where(known, error, se), np.where(known, response, itself)
+    )
 
 
 def _posterior(

@@ -32,7 +32,8 @@ Cuts: TypeAlias = Mapping[str, FloatArray]
 _KEPT = ("year", "subject", "group", "school_id", "group_detail", "span", "n", "reason")
 """Columns that are there whatever is withheld."""
 _COLUMNS = {column.name: column.dtype for column in SCHOOLS}
-_HIDDEN = tuple(name for name in _COLUMNS if name not in _KEPT)
+_RESPONSE = "_response"
+_HIDDEN = (*(name for name in _COLUMNS if name not in _KEPT), _RESPONSE)
 _VARIANCE = {
     "year": pl.Int32(),
     "subject": pl.String(),
@@ -66,6 +67,9 @@ class SchoolGrowth:
     """One row per year, subject and group; columns as the fields of `growth.school.blocks.Variance`."""
     counts: pl.DataFrame
     """Which student results counted: subject, year, step, rows, excluded, reason."""
+    response: FloatArray
+    """By how much what is ranked moves with a result's own effect [points per point], in the order of
+    `frame`; NaN where withheld, or where it moves in steps (``school.shrinkage = "sgp"``)."""
     predictions: pl.DataFrame | None = None
     """With ``school.shrinkage = "eblp"``, what schools' results were predicted to be and what was used: see
     `growth.school.prediction.Predictions`."""
@@ -287,10 +291,11 @@ def measure_units(
     within = ["span", "school_id"] if inputs.kind == "span" else ["school_id"]
     frame = _assemble(parts, units, [group.label for group in inputs.groups], spec, within)
     return SchoolGrowth(
-        frame=frame.rename({"school_id": unit_column(inputs.kind)}),
+        frame=frame.select(*_COLUMNS).rename({"school_id": unit_column(inputs.kind)}),
         norms=Norms(tuple(used.values())),
         variance=_variance_frame(variances, units),
         counts=inputs.counted.counts,
+        response=frame[_RESPONSE].fill_null(np.nan).to_numpy(),
         predictions=besides.predictions,
     )
 
@@ -328,6 +333,7 @@ def _frame(units: pl.DataFrame, label: str, found: Measured, astray: bool) -> pl
         "growth_percentile": found.percentile,
         "growth_percentile_low": found.low,
         "growth_percentile_high": found.high,
+        _RESPONSE: found.response,
     }
     values |= {column.name: found.probabilities[:, k] for k, column in enumerate(PROBABILITIES)}
     frame = units.with_columns(
@@ -341,7 +347,7 @@ def _frame(units: pl.DataFrame, label: str, found: Measured, astray: bool) -> pl
         frame = frame.with_columns(pl.col("reason").fill_null("no_span"))
     shown = pl.col("reason").is_null()
     frame = frame.with_columns(pl.when(shown).then(pl.col(name)).alias(name) for name in _HIDDEN)
-    return frame.filter((pl.col("n") > 0) | (pl.col("group") == ALL)).select(*_COLUMNS)
+    return frame.filter((pl.col("n") > 0) | (pl.col("group") == ALL)).select(*_COLUMNS, _RESPONSE)
 
 
 def _assemble(
@@ -360,7 +366,8 @@ def _assemble(
 
 
 def _empty(units: pl.DataFrame) -> pl.DataFrame:
-    return pl.DataFrame(schema={**_COLUMNS, **units.schema}).select(*_COLUMNS)
+    columns = {**_COLUMNS, **units.schema, _RESPONSE: pl.Float64()}
+    return pl.DataFrame(schema=columns).select(*_COLUMNS, _RESPONSE)
 
 
 def _variance_frame(variances: list[Variance], units: pl.DataFrame) -> pl.DataFrame:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from growth._types import BoolArray, FloatArray
-from growth.school.shrinkage import shrink
+from growth.school.shrinkage import reliability, shrink
 from growth.school.spread import Expected, Spread
 
 __all__ = ["Observed", "Posterior", "posterior_draws", "shrunken"]
@@ -33,6 +33,15 @@ class Observed:
         mean, sd = shrink(self.effect, self.se, x @ self.spread.line[k], self._variance(k))
         noise = self.se**2
         return mean, sd, x * (noise / (self._variance(k) + noise))[:, None]
+
+    @property
+    def response(self) -> FloatArray:
+        """By how much each posterior mean moves with the school's own effect, shape (J,).
+
+        What one school's effect does to the spread of all is left out.
+        """
+        shares = [reliability(self.se, self._variance(k)) for k in range(len(self.spread.weight))]
+        return np.asarray(self.spread.weight @ np.stack(shares))
 
     def at(self, which: BoolArray) -> Observed:
         """Return the schools marked in `which`, shape (J,)."""

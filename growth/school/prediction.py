@@ -28,6 +28,8 @@ class Predictions:
     """What is used, shape (U,); NaN without students."""
     error: FloatArray
     """Its root mean squared error, shape (U,)."""
+    response: FloatArray
+    """By how much it moves with the mean of the students that it is about, shape (U,)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,15 +135,17 @@ class _Sums:
     blp_mse: FloatArray
     used: FloatArray
     used_mse: FloatArray
+    response: FloatArray
+    """Of what is used to the students' mean."""
     n_blp: FloatArray
     """Students in sets whose prediction is used."""
 
     @classmethod
     def empty(cls, units: int) -> _Sums:
-        return cls(*(np.zeros(units) for _ in range(8)))
+        return cls(*(np.zeros(units) for _ in cls.__slots__))
 
     @classmethod
-    def of(cls, n: FloatArray, direct: _Pair, blp: _Pair) -> _Sums:
+    def of(cls, n: FloatArray, direct: _Pair, blp: _Pair, response: FloatArray) -> _Sums:
         """Weigh means and mean squared errors by n; units without students add nothing."""
         better = blp[1] < direct[1]
         used = (np.where(better, blp[0], direct[0]), np.where(better, blp[1], direct[1]))
@@ -150,7 +154,8 @@ class _Sums:
             for pair in (direct, blp, used)
             for power, values in zip((n, n**2), pair, strict=True)
         ]
-        return cls(*[n, *sums, np.where(better, n, 0.0)])
+        moves = np.where(n > 0, n * np.where(better, response, 1.0), 0.0)
+        return cls(*[n, *sums, moves, np.where(better, n, 0.0)])
 
     def __add__(self, other: _Sums) -> _Sums:
         return _Sums(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
@@ -196,6 +201,7 @@ def _taken(found: Eblp, wanted: BoolArray, schools: IntArray, target: IntArray) 
         n,
         (of(predicted.direct), of(predicted.direct_mse)),
         (of(predicted.target), of(predicted.target_mse)),
+        of(predicted.response),
     )
 
 
@@ -215,7 +221,7 @@ def _observed(coded: _Blocks, left: BoolArray) -> _Sums:
     sums = np.where(wanted, total.reshape(shape)[coded.schools], 0.0).sum(axis=1)
     some = np.maximum(n, 1.0)
     direct = (sums / some, variance / some)
-    return _Sums.of(n, direct, direct)
+    return _Sums.of(n, direct, direct, np.ones_like(n))
 
 
 def _finished(sums: _Sums, inputs: Inputs, spec: GrowthSpec) -> Predictions:
@@ -237,4 +243,4 @@ def _finished(sums: _Sums, inputs: Inputs, spec: GrowthSpec) -> Predictions:
         pl.Series("used", how),
     )
     frame = frame.with_columns(pl.when(shown).then(pl.col(name)).alias(name) for name in (*columns, "used"))
-    return Predictions(frame, sums.used / n, np.sqrt(used_mse))
+    return Predictions(frame, sums.used / n, np.sqrt(used_mse), sums.response / n)

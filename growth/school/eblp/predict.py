@@ -51,6 +51,8 @@ class Predicted:
     """Weighted means of the block predictions, shape (S, T)."""
     target_mse: FloatArray
     """Plug-in plus jackknife term, shape (S, T)."""
+    response: FloatArray
+    """By how much `target` moves with its blocks' means, all of them moved alike, shape (S, T)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +85,7 @@ def predict(schools: Schools, refits: Refits, weights: FloatArray, n_jobs: int |
     shapes = {
         **dict.fromkeys(("mu", "mu_mse", "mu_jackknife"), (size,)),
         **dict.fromkeys(("blp", "mse", "mse_jackknife"), (size, blocks)),
-        **dict.fromkeys(("direct", "direct_mse", "target", "target_mse"), (size, targets)),
+        **dict.fromkeys(("direct", "direct_mse", "target", "target_mse", "response"), (size, targets)),
     }
     whole = {name: np.full(shape, np.nan) for name, shape in shapes.items()}
     for part, one in zip(parts, found, strict=True):
@@ -151,8 +153,8 @@ def _packed(schools: Schools, r: FloatArray, part: IntArray) -> _Packed:
     )
 
 
-def _mse(packed: _Packed, given: _Given) -> FloatArray:
-    """Return the plug-in mean squared error of the block predictions, shape (s, w, w)."""
+def _weights_and_mse(packed: _Packed, given: _Given) -> tuple[FloatArray, FloatArray]:
+    """Return Q and the plug-in mean squared error of the block predictions, each of shape (s, w, w)."""
     one = packed.real.astype(np.float64)
     identity = np.eye(one.shape[1])
     h = one[:, :, None] * (given.solved_one * given.mu_variance[:, None])[:, None, :]
@@ -161,7 +163,7 @@ def _mse(packed: _Packed, given: _Given) -> FloatArray:
     q = h + shrinks @ (identity - h)
     rest = identity - q
     found = rest @ given.g @ rest.transpose(0, 2, 1) + q @ packed.r_s @ q.transpose(0, 2, 1)
-    return np.asarray(found)
+    return np.asarray(q), np.asarray(found)
 
 
 class _Scatter:
@@ -186,7 +188,7 @@ class _Scatter:
 def _predict(schools: Schools, refits: Refits, weights: FloatArray, part: IntArray) -> Predicted:
     packed = _packed(schools, refits.r, part)
     given = packed.given(refits.g)
-    mse = _mse(packed, given)
+    q, mse = _weights_and_mse(packed, given)
     of_target = np.take_along_axis(weights, packed.where[None], axis=2)
     # 0 * NaN is NaN: a school without the target keeps none.
     of_target = np.where(packed.real, of_target, np.where(np.isnan(of_target), np.nan, 0.0))
@@ -223,4 +225,5 @@ def _predict(schools: Schools, refits: Refits, weights: FloatArray, part: IntArr
         direct_mse=np.einsum("tsb,sbc,tsc->st", of_target, packed.r_s, of_target, optimize=True),
         target=target,
         target_mse=np.einsum("tsb,sbc,tsc->st", of_target, mse, of_target, optimize=True) + terms["target"],
+        response=np.einsum("tsb,sbc,tsc->st", of_target, q, of_target != 0.0, optimize=True),
     )
