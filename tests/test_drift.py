@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +112,9 @@ def test_an_audit_needs_a_frozen_run(system: System) -> None:
         drift_audit(system.base.freeze(parts=("norms", "cuts")), system.later)
     with pytest.raises(SpecError, match=r"\[2024, 2025\]"):
         drift_audit(system.base, system.later, refitted=system.base)
+    expected = system.later.spec.replace({"school.growth_percentile": "expected"})
+    with pytest.raises(SpecError, match="Expected percentile ranks are not audited"):
+        drift_audit(system.base, replace(system.later, spec=expected))
 
 
 def test_the_command_line_says_it(system: System, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def drift_audit(
     ------
     SpecError
         If `later` was not run with the bundle of `base`, holds several years, or `refitted` is of another
-        year.
+        year; if norms are by grade span, or growth percentiles are expected ranks.
     """
     bundle = base.freeze(parts=("norms", "cuts")) if isinstance(base, GrowthRun) else base
     year = _checked(base, bundle, later, refitted)
@@ -118,7 +118,11 @@ def _checked(
     if bundle.norms is None or bundle.cuts is None:
         raise SpecError(problem("The bundle has no norms or no cut points", fix="freeze both"))
     if any(norm.span for norm in bundle.norms):
-        raise SpecError(problem("Norms by grade span are not audited", fix='use school.norms_by = "subject"'))
+        raise SpecError(problem("Norms by grade span are not audited", fix='use school.norms_by = "none"'))
+    if later.spec.school.growth_percentile == "expected":
+        what = "Expected percentile ranks are not audited"
+        rule = "a school's place in another norm follows from its effect alone"
+        raise SpecError(problem(what, rule=rule, fix='use school.growth_percentile = "rank" or "normal"'))
     years = later.frames["levels"]["year"].unique().to_list()
     given = years if refitted is None else refitted.frames["levels"]["year"].unique().to_list()
     if len(years) != 1 or given != years:
