@@ -237,7 +237,8 @@ class GrowthRun:
         polars.DataFrame
             students in scope, scored, cohorts; schools with a result for all their students and schools
             withheld; mean_percentile of the scored students [0-100]; school_sd, the SD of true school
-            effects [percentile points]; reliability of a school's mean (0-1); band, the median width of the
+            effects [percentile points], where spans are apart within them; reliability of a school's mean
+            (0-1); band, the median width of the
             95 % bands of school growth percentiles [percentile points].
         """
         keys = ["year", "subject"]
@@ -256,11 +257,10 @@ class GrowthRun:
             width.median().round(1).alias("band"),
         )
         cohorts = self.frames["cells"].group_by(keys).agg(pl.len().alias("cohorts"))
-        spread = self.frames["variance"].filter(pl.col("group") == _ALL)
-        spread = spread.select(
-            *keys,
-            pl.col("tau2").sqrt().round(1).alias("school_sd"),
-            pl.col("reliability").round(2),
+        by_span = self.frames["variance"].filter(pl.col("group") == _ALL)
+        spread = by_span.group_by(keys).agg(
+            _over_spans("tau2").sqrt().round(1).alias("school_sd"),
+            _over_spans("reliability").round(2).alias("reliability"),
         )
         table = students
         for part in (cohorts, schools, spread):
@@ -311,6 +311,14 @@ class GrowthRun:
     def _next_steps(self) -> str:
         frames = " ".join(f".{name}" for name in self.frames)
         return f"Frames: {frames}; also .spec .manifest .cuts .norms .curves; .freeze() for later years"
+
+
+def _over_spans(column: str) -> pl.Expr:
+    """Return the mean over grade spans by their schools; most runs have one span."""
+    known = pl.col(column).is_not_null()
+    schools = pl.col("schools").clip(lower_bound=1).filter(known)
+    mean = (pl.col(column).filter(known) * schools).sum() / schools.sum()
+    return pl.when(known.any()).then(mean)
 
 
 def _shown(value: object) -> str:
