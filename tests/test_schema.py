@@ -10,7 +10,7 @@ import pytest
 
 import growth
 from growth import GrowthRun, GrowthSpec
-from growth.pipeline import FRAMES
+from growth.pipeline import FRAMES, ON_REQUEST
 from growth.pipeline.schema import SCHEMA, mismatches, schema_table
 
 CHOICES: dict[str, dict[str, object]] = {
@@ -31,7 +31,7 @@ CHOICES: dict[str, dict[str, object]] = {
 
 
 def test_every_frame_has_a_schema() -> None:
-    assert set(SCHEMA) == set(FRAMES)
+    assert set(SCHEMA) == {*FRAMES, *ON_REQUEST}
     table = schema_table()
     assert table.select("frame", "column").is_unique().all()
     assert table["text"].str.ends_with(".").all()

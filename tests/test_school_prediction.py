@@ -14,6 +14,7 @@ from scipy.stats import rankdata
 
 import growth
 from growth.errors import ColumnError, SpecError
+from growth.pipeline.schema import mismatches
 from growth.school import SchoolGrowth, school_growth
 from growth.school.eblp import EblpOptions, StudentBlocks, Target, eblp
 from growth.spec import GrowthSpec
@@ -191,6 +192,18 @@ def test_small_blocks_count_as_observed() -> None:
     some = run(few, school__eblp__afterwards="none")
     np.testing.assert_allclose(some.predictions["direct"], some.frame["effect"], ROUNDING)  # type: ignore[index]
     assert "both" in some.predictions["used"].to_list()  # type: ignore[index]
+
+
+def test_a_small_year_is_not_told_by_means_over_several() -> None:
+    students, _ = students_of(4)
+    last = (pl.col("school_id") == "0") & (pl.col("year") == 2025) & (pl.col("subject") == "MATH")
+    few = students.filter(~last | (pl.int_range(pl.len()).over(last) < 5))
+    found = run(few, school__eblp__target="all").predictions
+    assert found is not None
+    rows = found.filter(school_id="0", subject="MATH").sort("year")
+    assert rows["n"][1] == rows["n"][0] + 5
+    assert rows["direct"].is_null().to_list() == [False, True]
+    assert mismatches("predictions", found) == []
 
 
 def test_small_schools_are_withheld_there_too() -> None:

@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 import growth
 from growth.errors import ColumnError, GrowthError
 from growth.panel import SimulatedSystem
+from growth.pipeline.schema import mismatches
 from growth.spec import GrowthSpec
 from growth.store import load_run, save_run
 
@@ -64,6 +65,19 @@ def test_every_row_is_accounted_for_and_results_follow_enrolment(result: growth.
     districts = result.polars("districts")
     assert "district_id" in districts.columns
     assert result.manifest["enrolment"]["sha256"]
+    assert [wrong for name in ("spans", "districts") for wrong in mismatches(name, result.polars(name))] == []
+
+
+def test_spans_do_not_repeat_rows_of_the_summary(city: SimulatedSystem) -> None:
+    spec = GrowthSpec().replace({"groups.flags": {}, "groups.race": "", "school.norms_by": "span"})
+    run = growth.run(city.table, spec)
+    summary = run.summary()
+    spread = run.polars("variance").filter(pl.col("schools") > 0, subject="MATH")
+    assert spread.height > 1
+    row = summary.row(by_predicate=pl.col("subject") == "MATH", named=True)
+    assert summary["subject"].to_list() == ["ELA", "MATH"]
+    mean = (spread["reliability"] * spread["schools"]).sum() / spread["schools"].sum()
+    assert row["reliability"] == pytest.approx(mean, abs=0.005)
 
 
 def test_it_is_stored_and_read_back(result: growth.GrowthRun, tmp_path: Path) -> None:
@@ -91,6 +105,7 @@ def test_several_years_have_a_history() -> None:
     assert_frame_equal(pl.DataFrame(yearly.history), pooled.polars("history"))
     latest = pooled.polars("schools").filter(pl.col("year") == pl.col("year").max(), group="All")
     assert latest["years"].drop_nulls().unique().to_list() == [2]
+    assert mismatches("history", yearly.polars("history")) == []
 
 
 def test_a_share_column_is_read_and_checked(city: SimulatedSystem) -> None:

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from growth.school.columns import HISTORY, PREDICTIONS, SCHOOLS
+from growth.school.columns import Column as SchoolColumn
+
 __all__ = ["ON_DEMAND", "SCHEMA", "Column", "mismatches", "schema_table"]
 
 
@@ -32,6 +35,17 @@ def _read(lines: str) -> tuple[Column, ...]:
     for line in lines.strip().splitlines():
         name, dtype, unit, text = (part.strip() for part in line.split("|"))
         found.append(Column(name, _DTYPES[dtype], unit, text))
+    return tuple(found)
+
+
+def _from(columns: tuple[SchoolColumn, ...], unit: str = "school") -> tuple[Column, ...]:
+    """Return what the school room says of its own frames, for schools or for districts."""
+    found = []
+    for c in columns:
+        name, meaning = c.name, c.meaning
+        if name == "school_id":
+            name, meaning = f"{unit}_id", unit
+        found.append(Column(name, c.dtype, c.unit, f"{meaning[0].upper()}{meaning[1:]}."))
     return tuple(found)
 
 
@@ -72,41 +86,6 @@ sgp_simex_ranked         | i16 | percentile 1-99 | The same, ranked within the c
 percentile_simex         | f64 | share (0, 1)    | Continuous, corrected by SIMEX.
 percentile_simex_ranked  | f64 | share (0, 1)    | The same, ranked within the cohort.
 highest        | bool | yes/no             | True on one row per row in scope: the fullest prior pattern.
-"""
-_SCHOOLS = """
-year                   | i32  | year               | Of the results.
-subject                | text | name               | Of the results.
-group                  | text | label              | All, or a student group.
-school_id              | text | id                 | School.
-group_detail           | text | label              | The race behind race:lowest.
-span                   | text | label              | Grade span; empty or null where spans play no part.
-years                  | i64  | count              | Years of results in the row.
-n                      | i64  | students           | Student results.
-n_effective            | f64  | students           | The same, by what unequal shares leave of it.
-mean_percentile        | f64  | percentile points  | Mean student percentile, 0-100.
-mean_se                | f64  | percentile points  | Its standard error.
-median_percentile      | f64  | percentile points  | Median student percentile, 0-100.
-median_se              | f64  | percentile points  | Its standard error.
-effect                 | f64  | points of measure  | What is ranked, before shrinkage.
-effect_se              | f64  | points of measure  | Its standard error.
-shrunk                 | f64  | points of measure  | The effect, shrunken; null without shrinkage.
-shrunk_se              | f64  | points of measure  | Its posterior SD.
-growth_percentile      | f64  | percentile rank    | School growth percentile, 0-100.
-growth_percentile_low  | f64  | percentile rank    | Lower end of its 95 % band.
-growth_percentile_high | f64  | percentile rank    | Upper end of its 95 % band.
-p_level_1              | f64  | probability        | That the true level is 1.
-p_level_2              | f64  | probability        | 2.
-p_level_3              | f64  | probability        | 3.
-p_level_4              | f64  | probability        | 4.
-p_level_5              | f64  | probability        | 5.
-p_level_6              | f64  | probability        | 6.
-p_level_7              | f64  | probability        | 7.
-p_level_8              | f64  | probability        | 8.
-p_level_9              | f64  | probability        | 9.
-p_level_10             | f64  | probability        | 10.
-p_bottom_5             | f64  | probability        | Of being in the lowest 5 %.
-p_above_average        | f64  | probability        | Of being above the middle of the norm.
-reason                 | text | code               | Why the result is withheld; null if it is not.
 """
 _LEVELS = """
 year               | i32  | year              | As in schools.
@@ -219,15 +198,19 @@ effect_se             | f64  | SDs               | Its standard error.
 
 SCHEMA: Mapping[str, tuple[Column, ...]] = {
     "students": _read(_STUDENTS),
-    "schools": _read(_SCHOOLS),
+    "schools": _from(SCHOOLS),
     "levels": _read(_LEVELS),
     "counts": _read(_COUNTS),
     "cells": _read(_CELLS),
     "variance": _read(_VARIANCE),
     "fairness": _read(_FAIRNESS),
     "neutrality": _read(_NEUTRALITY),
+    "spans": _from(SCHOOLS),
+    "districts": _from(SCHOOLS, unit="district"),
+    "predictions": _from(PREDICTIONS),
+    "history": _from(HISTORY),
 }
-"""Frame -> its columns, in order."""
+"""Frame -> its columns, in order; the last four are there if they are asked for (`ON_REQUEST`)."""
 
 _SIMEX = ("sgp_simex", "sgp_simex_ranked", "percentile_simex", "percentile_simex_ranked")
 ON_DEMAND: Mapping[str, frozenset[str]] = {"students": frozenset({"school_id", "district_id", *_SIMEX})}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-__all__ = ["HISTORY", "PROBABILITIES", "SCHOOLS", "TRADEOFF", "Column", "column_table"]
+__all__ = ["HISTORY", "PREDICTIONS", "PROBABILITIES", "SCHOOLS", "TRADEOFF", "Column", "column_table"]
 
 P, RANK, VALUE, SHARE = "percentile points", "percentile 0-100", "units of the effect", "probability 0-1"
 SLOPE = "units of the effect per year"
@@ -70,6 +70,22 @@ SCHOOLS = (
     _REASON,
 )
 """`GrowthRun.schools`, `spans` and `districts`. Where `reason` is set every value but n is null."""
+
+PREDICTIONS = (
+    _YEAR,
+    _SUBJECT,
+    _SCHOOL,
+    Column("n", pl.Int64(), "students", "students in what is predicted; shown always"),
+    Column(
+        "direct", pl.Float64(), VALUE, "their mean; null below `school.min_n` students of it or of the year"
+    ),
+    Column("direct_se", pl.Float64(), VALUE, "its standard error"),
+    Column("blp", pl.Float64(), VALUE, "the prediction from all years, grades and subjects"),
+    Column("blp_se", pl.Float64(), VALUE, "its root mean squared error"),
+    Column("prmse", pl.Float64(), "share 0-1", "by how much the prediction's mean squared error is smaller"),
+    Column("used", pl.String(), "", '"blp", "direct", or "both": each in some of the school\'s grades'),
+)
+"""`GrowthRun.predictions`: one row per year, subject and school."""
 
 HISTORY = (
     _SUBJECT,

@@ -21,9 +21,8 @@ class Predictions:
     """Predictions of U units (a school in a year and subject)."""
 
     frame: pl.DataFrame
-    """year, subject, school_id, n, direct, direct_se, blp, blp_se, prmse, used: "blp", "direct", or "both"
-    where a school's grades are modelled in two sets that come out differently. Null where n is below
-    ``school.min_n``."""
+    """Columns as in `growth.school.columns.PREDICTIONS`. Null where n is below ``school.min_n``, or the
+    students of the year itself are fewer: means over several years would tell theirs, by subtraction."""
     effect: FloatArray
     """What is used, shape (U,); NaN without students."""
     error: FloatArray
@@ -236,7 +235,8 @@ def _finished(sums: _Sums, inputs: Inputs, spec: GrowthSpec) -> Predictions:
         "blp_se": np.sqrt(blp_mse),
         "prmse": 1.0 - blp_mse / direct_mse,
     }
-    shown = pl.col("n") >= spec.school.min_n
+    of_year = pl.Series(np.diff(inputs.placement.start))
+    shown = (pl.col("n") >= spec.school.min_n) & (of_year >= spec.school.min_n)
     frame = inputs.placement.units.select("year", "subject", "school_id").with_columns(
         pl.Series("n", sums.n.astype(np.int64)),
         *(pl.Series(name, values).fill_nan(None) for name, values in columns.items()),
