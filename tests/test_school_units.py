@@ -228,6 +228,18 @@ def test_three_years_are_weighted_by_students() -> None:
     assert growth.frame.filter(school_id="0002")["year"].to_list() == [2023, 2025]  # none of a missing year
 
 
+def test_a_year_without_results_has_none_of_the_years_before() -> None:
+    rows = pl.concat([results([0.4, 0.7], [school, school], year=2024) for school in (1, 2, 3)])
+    latest = results([0.4, 0.5, 0.6], [1, 2, 3], year=2025)
+    latest = latest.with_columns(
+        status=pl.when(school_id="0003").then(pl.lit("no_prior")).otherwise("status"),
+        student_id=pl.lit("9") + pl.col("student_id"),
+    )
+    found = school_growth(pl.concat([rows, latest]), plain_spec(school__years=3)).frame.filter(year=2025)
+    assert found["n"].to_list() == [3, 3, 0]
+    assert found["reason"].to_list() == [None, None, "n_below_minimum"]
+
+
 def graded() -> pl.DataFrame:
     rng = np.random.default_rng(7)
     school = rng.integers(1, 13, size=600)

@@ -98,8 +98,10 @@ def place_results(
     units = seen.select(keys).sort(keys, nulls_last=True).with_row_index("_unit")
     rows = _windowed(rows, rules.years)
     by = ["year", "subject", unit, *(["span"] if kind == "span" else [])]
-    # Units without a result of the year itself get none from the years before.
     placed = rows.join(units, on=by, how="inner").sort("_unit", "student_id", "_of", "_subject")
+    if rules.years > 1:
+        # Units without a result of the year itself get none from the years before.
+        placed = placed.filter((pl.col("_of") == pl.col("year")).any().over("_unit"))
     if rules.composite == "subjects":
         placed = _equal_subjects(placed)
     sizes = np.bincount(placed["_unit"].to_numpy(), minlength=units.height)
