@@ -13,6 +13,7 @@ from scipy.stats import trim_mean
 
 from growth._types import FloatArray, IntArray
 from growth.kernels.weighted import cluster_products, cluster_sums, weighted_summaries
+from growth.school.summaries import unweighted
 
 Kernel: TypeAlias = Callable[..., Any]
 
@@ -101,3 +102,18 @@ def test_shares_that_add_up_within_rounding_are_halves() -> None:
     weights = np.array([0.1, 0.2, 0.3])  # .1 + .2 is not .3 in binary
     found = weighted_summaries(np.array([1.0, 2.0, 4.0]), weights, np.array([0, 3]), 0.0)
     assert found.median[0] == 3.0
+
+
+@pytest.mark.parametrize(("n", "groups"), [(0, 1), (0, 3), (1, 1), (7, 10), (200, 9)])
+def test_values_that_count_alike_match_the_twin(n: int, groups: int) -> None:
+    rng = np.random.default_rng(n + groups)
+    values = np.round(100 * rng.random(n), 1)
+    codes = rng.integers(-1, groups, size=n)
+    found = unweighted(values, codes, groups)
+    for g in range(groups):
+        own = values[codes == g]
+        expected = [np.mean(own), np.median(own)] if len(own) else [np.nan, np.nan]
+        np.testing.assert_allclose([found.mean[g], found.median[g]], expected, SAME_SUM)
+    again = rng.permutation(n)
+    for a, b in zip(found, unweighted(values[again], codes[again], groups), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -1,7 +1,8 @@
 r"""Weighted summaries of values within groups, and the moments that a clustered standard error needs.
 
 Rows lie group after group; within a group those of one student lie together. Values are ordered within their
-group before anything is summed. With weights of 1 the mean and the median are those of `grouped.summarise`.
+group before anything is summed, so that results do not depend on the order of the rows, not even in the last
+digit.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ import numpy as np
 import polars as pl
 
 from growth._types import BoolArray, FloatArray, IntArray
-from growth.kernels.grouped import summarise
 from growth.school.counted import count_results
+from growth.school.summaries import unweighted
 from growth.spec import GrowthSpec
 
 __all__ = ["EVERYONE", "PRIOR", "Ledger", "fairness_ledger"]
@@ -121,7 +121,7 @@ class _Schools:
 
     def mean(self, values: FloatArray) -> FloatArray:
         """Return the mean of the students' values in each school with enough of them."""
-        return summarise(values, self.unit, len(self.enough)).mean[self.enough]
+        return unweighted(values, self.unit, len(self.enough)).mean[self.enough]
 
 
 def fairness_ledger(
@@ -190,10 +190,11 @@ def _schools(block: pl.DataFrame, spec: GrowthSpec) -> _Schools:
     bare = block.with_columns(pl.col(_PLAIN).alias("percentile"), pl.col(_PLAIN_SGP).alias("sgp"))
     units = counted.units.height
     with_peers, without = (
-        summarise(values, counted.unit, units) for values in (counted.value, count_results(bare, spec).value)
+        unweighted(values, counted.unit, units) for values in (counted.value, count_results(bare, spec).value)
     )
     of_means = spec.school.aggregate != "median"
-    enough = with_peers.size >= spec.school.min_n
+    size = np.bincount(counted.unit[counted.unit >= 0], minlength=units)
+    enough = np.asarray(size >= spec.school.min_n)
     return _Schools(
         rows=counted.rows,
         unit=counted.unit,

@@ -37,7 +37,7 @@ from growth.kernels.weighted import (
 )
 from growth.spec import School
 
-__all__ = ["Moments", "Pooled", "Rows", "Summaries", "pooled", "statistics", "summarise_rows"]
+__all__ = ["Moments", "Pooled", "Rows", "Summaries", "pooled", "statistics", "summarise_rows", "unweighted"]
 
 _LEAST_LEFT = 0.5
 """Negative correlation between results of one student lowers the variance of a mean to this share at most."""
@@ -130,6 +130,21 @@ def statistics(rows: Rows, weight: FloatArray, rules: School) -> FloatArray:
     """Return mean, median and effect of every unit under other weights, shape (3, U)."""
     found, effects = _summaries(rows, weight, rules)
     return np.stack([found.mean, found.median, _effect(found, effects, rules)])
+
+
+def unweighted(values: FloatArray, unit: IntArray, units: int) -> WeightedSummaries:
+    """Return summaries of values that count alike, by unit.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+    unit : ndarray, shape (n,)
+        Codes below `units`; rows with a negative code are left out.
+    units : int
+    """
+    order = np.argsort(unit, kind="stable")
+    start = np.searchsorted(unit[order], np.arange(units + 1))
+    return weighted_summaries(values[order], np.ones(len(values)), start.astype(np.int64), 0.0)
 
 
 def _summaries(rows: Rows, weight: FloatArray, rules: School) -> tuple[WeightedSummaries, WeightedSummaries]:
