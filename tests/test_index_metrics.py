@@ -20,6 +20,7 @@ from growth.index import (
     together,
 )
 from growth.index.lowest import expected_maximum
+from growth.index.metric_table import read_metrics
 from growth.index.rates import METRIC_COLUMNS
 from growth.panel.simulate import SimulatedRecords, simulate_records
 from growth.panel.simulate.system import SimulatedSystem
@@ -237,6 +238,23 @@ def test_shrinkage_can_change_which_group_is_lowest_but_not_its_result() -> None
         frame = RECORDS["chronic_absence"](rows, spec).frame.filter(pl.col("school_id") == "odd")
         lowest[rule] = frame.filter(pl.col("group") == "race:lowest").select("group_detail", "value").row(0)
     assert lowest == {"raw": ("H", 35.0), "shrunk": ("B", 33.0)}
+
+
+def test_one_group_without_error_leaves_the_others_shrunken() -> None:
+    rows = [
+        metric_row("suspension", group, value, n=30) | {"school_id": f"{i:02d}", "se": se}
+        for i in range(12)
+        for group, value, se in (
+            ("All", 5.0, 1.0),
+            ("race:B", 5.0 + i % 2, 0.5),
+            ("race:W", 6.0 + i % 2, 0.6),
+        )
+    ]
+    rows[-2]["se"] = 0.0
+    rows[1]["value"], rows[1]["se"] = 9.0, 3.0  # far out, and hardly known
+    spec = GrowthSpec().replace(RACES | {"index.select_on": "shrunk"})
+    lowest = read_metrics(pl.DataFrame(rows), spec).filter(group="race:lowest").sort("school_id")
+    assert lowest["group_detail"].to_list()[:2] == ["W", "W"]
 
 
 def test_expected_maximum_against_closed_forms() -> None:

@@ -18,11 +18,11 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtr
 
-from growth._types import FloatArray
+from growth._types import FloatArray, VarianceRule
 from growth.errors import ColumnError, problem
 from growth.school.groups import ALL, LOWEST_RACE, RACE
-from growth.school.shrinkage import shrink
-from growth.school.spread import spread
+from growth.school.posterior import Observed, shrunken
+from growth.school.spread import Expected, spread
 from growth.spec import GrowthSpec
 
 __all__ = ["expected_maximum", "with_lowest"]
@@ -46,7 +46,7 @@ def with_lowest(frame: pl.DataFrame, spec: GrowthSpec, *, better: str) -> pl.Dat
     frame : polars.DataFrame
         Columns of `growth.index.rates.METRIC_COLUMNS`; ``race:lowest`` not among the groups.
     spec : GrowthSpec
-        ``spec.index.select_on``.
+        ``spec.index.select_on``, and ``spec.school.variance`` for shrinkage.
     better : str
         "higher" or "lower": with the latter the lowest-performing group has the highest value.
     """
@@ -55,7 +55,9 @@ def with_lowest(frame: pl.DataFrame, spec: GrowthSpec, *, better: str) -> pl.Dat
         return frame
     sign = 1.0 if better == "higher" else -1.0
     reported = races.filter(pl.col("reason").is_null())
-    chosen_on = reported["value"] if spec.index.select_on == "raw" else _shrunk(reported, frame)
+    chosen_on = (
+        reported["value"] if spec.index.select_on == "raw" else _shrunk(reported, frame, spec.school.variance)
+    )
     found = (
         reported.with_columns((sign * chosen_on).alias("_on"))
         .sort([*_SCHOOL, "_on", "group"])
@@ -113,7 +115,7 @@ def _by_chance(reported: pl.DataFrame, sign: float) -> pl.DataFrame:
     return schools.with_columns(expected.alias("chance_expected")).select(*_SCHOOL, "chance_expected")
 
 
-def _shrunk(reported: pl.DataFrame, frame: pl.DataFrame) -> pl.Series:
+def _shrunk(reported: pl.DataFrame, frame: pl.DataFrame, rule: VarianceRule) -> pl.Series:
     """Return values shrunk towards the mean of their group over schools, in the order of `reported`."""
     unknown = int(reported["se"].null_count())
     if unknown:
@@ -132,16 +134,20 @@ def _shrunk(reported: pl.DataFrame, frame: pl.DataFrame) -> pl.Series:
         source = part
         if part.height < _FEW_SCHOOLS:
             source = everyone.join(part.select(_BLOCK).unique(), on=_BLOCK, how="semi")
-        parts.append(part.select("_row", pl.Series("_shrunk", _towards_mean(part, source))))
+        shrunk = _towards_mean(part, source, rule)
+        parts.append(part.select("_row", pl.Series("_shrunk", shrunk)))
     if not parts:
         return pl.Series("_shrunk", [], dtype=pl.Float64)
     return pl.concat(parts).sort("_row")["_shrunk"]
 
 
-def _towards_mean(part: pl.DataFrame, source: pl.DataFrame) -> FloatArray:
+def _towards_mean(part: pl.DataFrame, source: pl.DataFrame, rule: VarianceRule) -> FloatArray:
+    """Return shrunken values; a value without error stays what it is."""
     values, se = part["value"].to_numpy(), part["se"].to_numpy()
     usable = source.filter(pl.col("se") > 0.0)
-    if usable.height < 2 or (se <= 0.0).any():
+    if usable.height < 2:
         return np.asarray(values)  # no spread within or between schools to weigh against each other
-    found = spread(usable["value"].to_numpy(), usable["se"].to_numpy(), "moments")
-    return shrink(values, se, found.mean, found.tau2_point)[0]
+    found = spread(usable["value"].to_numpy(), usable["se"].to_numpy(), rule)
+    sure = se <= 0.0
+    known = Observed(values, np.where(sure, np.nan, se), Expected.alike(len(values)), found)
+    return np.where(sure, values, shrunken(known).mean)

@@ -159,7 +159,8 @@ def _intake(counted: pl.DataFrame, spec: GrowthSpec) -> pl.DataFrame:
 def _growth(schools: pl.DataFrame, levels: pl.DataFrame) -> pl.DataFrame:
     """Return effect, growth percentile and level of each school, means over its subjects."""
     found = schools.with_columns(
-        pl.coalesce("shrunk", "effect").alias("_effect"), pl.coalesce("shrunk_se", "effect_se").alias("_se")
+        pl.when(pl.col("shrunk_se").is_not_null()).then("shrunk").otherwise("effect").alias("_effect"),
+        pl.coalesce("shrunk_se", "effect_se").alias("_se"),
     ).filter(pl.col("reason").is_null())
     means = found.group_by("school_id").agg(
         pl.col("_effect").mean().alias("effect"),

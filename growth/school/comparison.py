@@ -65,8 +65,10 @@ def compare_schools(
             raise ColumnError(problem(what, fix="give the schools frame of a run"))
     when = schools["year"].max() if year is None else year
     chosen = {"year": when, "subject": subject, "group": group}
+    shrunken = pl.col("shrunk_se").is_not_null()  # the R package's shrinkage has no errors
     rows = schools.filter(pl.col("reason").is_null(), **chosen).with_columns(
-        pl.coalesce("shrunk", "effect").alias("_mean"), pl.coalesce("shrunk_se", "effect_se").alias("_sd")
+        pl.when(shrunken).then("shrunk").otherwise("effect").alias("_mean"),
+        pl.coalesce("shrunk_se", "effect_se").alias("_sd"),
     )
     rows = rows.filter(pl.col("_sd").is_not_null())
     own = rows.filter(pl.col("school_id") == school_id)

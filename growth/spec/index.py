@@ -126,7 +126,7 @@ class Index(BaseModel):
     """Results that rest on fewer students are withheld, and the shares of the others grow."""
     select_on: Literal["raw", "shrunk"] = "raw"
     """What makes a racial/ethnic group the lowest of its school: its result, or its result after
-    empirical-Bayes shrinkage. The points follow from its result either way."""
+    empirical-Bayes shrinkage (`school.variance`). The points follow from its result either way."""
     levels: Literal["base_deciles", "fixed_tens"] = "base_deciles"
     """Cut points of metrics without published ones: deciles of the base year's schools of the same type, or
     10, 20, ..., 90. Growth keeps the levels of its run."""
