@@ -44,6 +44,9 @@ class Case:
     """Fewest and most students of a school; the logarithm is uniform between."""
     effect_sd: float
     """SD of true school effects [SDs of students within schools]."""
+    later: float | None = None
+    """None for ranks within the year; else schools are measured in the frozen norm of the year before, from
+    which their true effects differ by chance (r = .7) and all by so much [SDs of students within schools]."""
 
     def covered(self, share: float) -> bool:
         """Tell whether that share of bands may cover."""
@@ -55,7 +58,10 @@ CASES = (
     Case(150, (20, 60), 0.15),
     Case(40, (20, 150), 0.25),
     Case(40, (20, 150), 0.1),
+    Case(150, (20, 150), 0.25, later=0.2),
 )
+_STABLE = 0.7
+"""Correlation of true effects with those of the year before."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,29 +111,36 @@ def simulate(case: Case, systems: int, changes: dict[str, object] | None = None,
     """Run systems of a kind through the school room.
 
     Percentiles are those of normal scores around normal school effects, ranked in the whole system; a
-    school's true rank is that of its effect.
+    school's true rank is that of its effect; in a frozen norm, among the true effects of the year before.
     """
     plain = {"groups.flags": {}, "groups.race": "", "school.min_n": 1}
     spec = GrowthSpec().replace({**plain, **(changes or {})})
     inside, said, true = [], [], []
     for system in range(systems):
         rng = np.random.default_rng([seed, system, case.schools])
-        low, high = np.log(case.students)
-        size = np.exp(rng.uniform(low, high, case.schools)).astype(np.int64)
         effect = case.effect_sd * rng.standard_normal(case.schools)
-        school = np.repeat(np.arange(case.schools), size)
-        score = effect[school] + rng.standard_normal(len(school))
-        frame = school_growth(_students(ndtr(score / np.hypot(1.0, case.effect_sd)), school), spec).frame
+        found = school_growth(_students(case, effect, rng), spec)
         rank = 100.0 * (rankdata(effect) - 0.5) / case.schools
+        if case.later is not None:
+            news = case.effect_sd * rng.standard_normal(case.schools)
+            now = _STABLE * effect + np.sqrt(1.0 - _STABLE**2) * news + case.later
+            found = school_growth(_students(case, now, rng), spec, norms=found.norms)
+            rank = 100.0 * np.searchsorted(np.sort(effect), now) / case.schools
+        frame = found.frame
         band_low, band_high = frame.select("growth_percentile_low", "growth_percentile_high").to_numpy().T
         inside.append((band_low <= rank) & (rank <= band_high))
         said.append(frame.select(column.name for column in PROBABILITIES).to_numpy())
-        level = np.floor(rank / 10.0)[:, None] == np.arange(LEVELS)
+        level = np.minimum(np.floor(rank / 10.0), LEVELS - 1)[:, None] == np.arange(LEVELS)
         true.append(np.column_stack([level, rank < BOTTOM, rank > 50.0]))
     return Outcome(np.concatenate(inside), np.concatenate(said), np.concatenate(true))
 
 
-def _students(percentile: FloatArray, school: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pl.DataFrame:
+def _students(case: Case, effect: FloatArray, rng: np.random.Generator) -> pl.DataFrame:
+    low, high = np.log(case.students)
+    size = np.exp(rng.uniform(low, high, case.schools)).astype(np.int64)
+    school = np.repeat(np.arange(case.schools), size)
+    score = effect[school] + rng.standard_normal(len(school))
+    percentile = ndtr(score / np.hypot(1.0, case.effect_sd))
     n = len(percentile)
     return pl.DataFrame(
         {

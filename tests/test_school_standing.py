@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 from school_results import plain_spec, results, system
 from scipy.special import ndtr
 
-from benchmarks.schools import CALIBRATION, CASES, simulate
+from benchmarks.schools import CALIBRATION, CASES, Case, simulate
 from growth.errors import ColumnError, SpecError, TableError
 from growth.school import (
     Norms,
@@ -104,10 +104,11 @@ def test_expected_percentiles_lie_closer_to_true_ranks_than_ranks_of_means() -> 
     assert losses["expected"] < 0.95 * losses["rank"]
 
 
-def test_bands_cover_and_probabilities_are_calibrated() -> None:
+@pytest.mark.parametrize("case", [CASES[0], CASES[-1]], ids=["own norm", "frozen norm"])
+def test_bands_cover_and_probabilities_are_calibrated(case: Case) -> None:
     """The short form of ``python -m benchmarks.schools``."""
-    found = simulate(CASES[0], 30)
-    assert CASES[0].covered(found.coverage)
+    found = simulate(case, 30)
+    assert case.covered(found.coverage)
     assert found.worst() < CALIBRATION
 
 

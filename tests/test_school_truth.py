@@ -11,8 +11,9 @@ from scipy.stats import rankdata
 from growth._types import FloatArray
 from growth.panel.simulate import simulate_cohort
 from growth.school import SchoolGrowth, school_growth
+from growth.school.posterior import Observed, shrunken
 from growth.school.shrinkage import shrink
-from growth.school.spread import spread
+from growth.school.spread import Expected, spread
 from growth.school.standing import TENS, standing_of_ranks
 
 SEEDS = range(25)
@@ -52,6 +53,26 @@ def test_posterior_intervals_cover_true_effects_and_beat_raw_effects(tau: float)
     assert COVERAGE[0] < np.mean(inside) < COVERAGE[1]
     small = np.array([model(seed, tau)[2] > 28 / np.sqrt(50) for seed in range(60)])
     assert np.mean(np.array(loss)[small]) < 0.8 * np.mean(np.array(raw_loss)[small])
+
+
+@pytest.mark.parametrize("tau", [3.0, 7.0])
+def test_shrunken_effects_beat_raw_ones_at_every_size_below_fifty(tau: float) -> None:
+    """By the default rule, which does not know the variance between schools."""
+    size, loss, raw_loss = [], [], []
+    for seed in range(60):
+        rng = np.random.default_rng([5, seed])
+        n = np.exp(rng.uniform(np.log(2), np.log(400), SCHOOLS))
+        se = 28.0 / np.sqrt(n)
+        truth = 50 + tau * rng.standard_normal(SCHOOLS)
+        effect = truth + se * rng.standard_normal(SCHOOLS)
+        found = shrunken(Observed(effect, se, Expected.alike(SCHOOLS), spread(effect, se, "integrated")))
+        size.append(n)
+        loss.append((found.mean - truth) ** 2)
+        raw_loss.append((effect - truth) ** 2)
+    for low, high in ((2, 5), (5, 10), (10, 20), (20, 30), (30, 40), (40, 50)):
+        inside = (np.array(size) >= low) & (np.array(size) < high)
+        assert inside.sum() > 200
+        assert np.mean(np.array(loss)[inside]) < 0.9 * np.mean(np.array(raw_loss)[inside])
 
 
 @pytest.mark.parametrize("tau", [3.0, 7.0])
