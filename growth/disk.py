@@ -1,8 +1,9 @@
 """Files and folders that appear whole or not at all, and folders that one process writes at a time.
 
 What is written goes aside first, is flushed to the disk and then renamed. An interruption, at any moment,
-leaves the old or the new, and leavings that the next writer removes under the folder's lock. The lock is the
-operating system's: it goes with the process that holds it, however that ends.
+leaves the old or the new, and leavings that the next writer removes: a folder's under its lock, those in a
+folder of many with `remove_leavings`. The lock is the operating system's: it goes with the process that holds
+it, however that ends.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
@@ -22,8 +23,9 @@ try:
 except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["reserve", "whole_file", "whole_folder"]
+__all__ = ["remove_leavings", "reserve", "whole_file", "whole_folder"]
 
+_PART = ".part"
 _held: ContextVar[frozenset[Path]] = ContextVar("_held", default=frozenset())
 """Folders that this thread has reserved."""
 
@@ -62,20 +64,23 @@ def reserve(target: Path) -> Iterator[None]:
 def whole_file(target: Path) -> Iterator[Path]:
     """Give a path to write to, and put it in the place of `target` if nothing goes wrong.
 
+    The path is locked meanwhile, which tells it from what an interruption left; see `remove_leavings`.
+
     Raises
     ------
     OSError
         If it cannot be written; `target` is then as it was.
     """
-    aside = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
-    try:
-        yield aside
-        _flush(aside)
-        aside.replace(target)
-        _flush(target.parent)
-    finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
+    aside = _beside(target, f"{os.urandom(8).hex()}{_PART}")
+    with _locked(aside, aside, wait=True) if fcntl else nullcontext():
+        try:
+            yield aside
+            _flush(aside)
+            aside.replace(target)
+            _flush(target.parent)
+        finally:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -105,6 +110,19 @@ def whole_folder(target: Path) -> Iterator[Path]:
         _recover(target)
 
 
+def remove_leavings(folder: Path) -> None:
+    """Put right what interruptions left in a folder of many files or folders, each written whole.
+
+    What another process, or another thread, is writing there stays.
+    """
+    for aside in folder.glob(f".*{_PART}") if fcntl else ():
+        with suppress(StoreError, OSError), _locked(aside, aside):
+            aside.unlink()
+    for lock in folder.glob(".*.lock"):
+        with suppress(StoreError), reserve(folder / lock.name[1:].removesuffix(".lock")):
+            pass
+
+
 def _recover(target: Path) -> None:
     """Put an earlier folder back that stepped aside for one that never came; remove what is half written."""
     old = _beside(target, "old")
@@ -120,7 +138,7 @@ def _beside(target: Path, what: str) -> Path:
     return target.with_name(f".{target.name}.{what}")
 
 
-def _locked(file: Path, target: Path) -> IO[bytes]:
+def _locked(file: Path, target: Path, *, wait: bool = False) -> IO[bytes]:
     """Open and lock a file; whoever held it may have removed it meanwhile, then the next one is made."""
     if fcntl is None:
         try:
@@ -130,7 +148,7 @@ def _locked(file: Path, target: Path) -> IO[bytes]:
     while True:
         stream = file.open("ab")
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             stream.close()
             raise _busy(target) from None

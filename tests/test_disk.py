@@ -11,7 +11,7 @@ from threading import Barrier
 
 import pytest
 
-from growth.disk import reserve, whole_file, whole_folder
+from growth.disk import remove_leavings, reserve, whole_file, whole_folder
 from growth.errors import StoreError
 
 HOLD = """
@@ -41,6 +41,18 @@ with reserve(target), whole_folder(target) as aside:
     if moment < 0:
         os.kill(os.getpid(), signal.SIGKILL)
 os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+WRITE = """
+import sys, time
+from pathlib import Path
+from growth.disk import reserve, whole_file, whole_folder
+one, two = map(Path, sys.argv[1:])
+with whole_file(one) as file, reserve(two), whole_folder(two) as folder:
+    file.write_text("half")
+    (folder / "file").write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
 """
 
 
@@ -113,3 +125,18 @@ def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(UnicodeEncodeError), reserve(target), whole_folder(target) as aside:
         (aside / "file").write_text("half\ud800", "utf-8")
     assert names(tmp_path) == set()
+
+
+def test_leavings_go_when_their_writer_is_gone(tmp_path: Path) -> None:
+    with start(WRITE, tmp_path / "one", tmp_path / "two") as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "writing\n"
+        before = names(tmp_path)
+        remove_leavings(tmp_path)
+        assert names(tmp_path) == before
+        assert len(before) == 3
+        other.kill()
+        other.wait()
+    (tmp_path / "whole").write_text("whole")
+    remove_leavings(tmp_path)
+    assert names(tmp_path) == {"whole"}

@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from growth.pipeline.students import RecalledGrowth
 from growth.quantile import QuantileProcess, SplineBasis
 from growth.quantile.prepare import Geometry
 from growth.quantile.start import Start
@@ -35,6 +36,7 @@ _CLASSES: Mapping[str, type[Any]] = {
         NormalGrowth,
         QuantileGrowth,
         QuantileProcess,
+        RecalledGrowth,
         SimexGrowth,
         SplineBasis,
         SpreadCourse,

@@ -24,7 +24,7 @@ from growth.pipeline.students import Fitted
 from growth.spec import GrowthSpec
 from growth.student.simex import code_digest
 
-__all__ = ["ResumeShelf", "panel_digest"]
+__all__ = ["ResumeShelf", "load_cohort", "panel_digest", "save_cohort"]
 
 
 class ResumeShelf(Shelf):
@@ -53,7 +53,7 @@ class ResumeShelf(Shelf):
         """
         parts = "\n".join([panel_digest(panel), spec.digest, code_digest()])
         file = self._folder / f"cohort-{hashlib.sha256(parts.encode()).hexdigest()[:40]}"
-        if (known := _load(file, panel)) is not None:
+        if (known := load_cohort(file, panel)) is not None:
             self.found.append(panel.key)
             return known
         one = make(spec)
@@ -64,8 +64,7 @@ class ResumeShelf(Shelf):
     def _keep(self, one: Fitted, file: Path) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with whole_file(file) as aside:
-                aside.write_bytes(encoded((one.growth, one.intervals, one.seconds)))
+            save_cohort(one, file)
         except OSError as error:
             what = f"A finished cohort cannot be kept in {str(self._folder)!r}: {error.strerror}"
             fix = "make room or choose another folder, and run again with --resume"
@@ -86,9 +85,22 @@ def panel_digest(panel: Panel) -> str:
     return digest.hexdigest()
 
 
-def _load(file: Path, panel: Panel) -> Fitted | None:
+def save_cohort(one: Fitted, file: Path) -> None:
+    """Write what a cohort's fit gave, whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    with whole_file(file) as aside:
+        aside.write_bytes(encoded((one.growth, one.intervals, one.seconds)))
+
+
+def load_cohort(file: Path, panel: Panel) -> Fitted | None:
+    """Return what a file holds of a panel's fit, or None: there is none, or it was damaged by others."""
     try:
         growth, intervals, seconds = decoded(file.read_bytes())
     except (OSError, ValueError):
-        return None  # not there, or damaged by others: computed again
+        return None
     return Fitted(panel, growth, intervals, seconds) if len(growth.sgp) == len(panel) else None

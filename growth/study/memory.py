@@ -2,44 +2,34 @@
 
 Tables, panels, compositions and school results are kept in memory; cohorts also on disk, one file per cohort,
 named by a digest of its numbers, the choices that matter to it and the engine's own source. A file holds
-results in the order of the cohort's rows and no ids; like scores they are student data. Files appear whole or
-not at all.
+results in the order of the cohort's rows and no ids; like scores they are student data.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, TypeVar
-from zipfile import BadZipFile
 
-import numpy as np
 import polars as pl
 
-from growth._types import FloatArray, IntArray
+from growth.disk import remove_leavings
 from growth.panel import Panel, StudentTable
-from growth.pipeline.resume import panel_digest
+from growth.pipeline.resume import load_cohort, panel_digest, save_cohort
 from growth.pipeline.shelf import Shelf, Stage, narrowed
 from growth.pipeline.students import Fitted, RecalledGrowth, corrected_of
 from growth.spec import GrowthSpec
-from growth.student import StudentIntervals
-from growth.student.simex import SimexGrowth, code_digest
+from growth.student.simex import code_digest
 
-__all__ = ["Memo", "StudyShelf", "digest_of", "remove_leavings", "table_key"]
+__all__ = ["Memo", "StudyShelf", "digest_of", "table_key"]
 
 T = TypeVar("T")
-_PART = ".part-"
 _KEPT_STAGES = 8
 """Results of each stage in memory; cohorts are found by content, so that little is lost with the rest."""
-_GROWTH = ("sgp", "percentile", "expected", "residual")
-_SIMEX = ("sgp", "percentile", "sgp_ranked", "percentile_ranked", "place")
 
 
 class Memo(Generic[T]):
@@ -107,8 +97,8 @@ class StudyShelf(Shelf):
         key = digest_of(panel_digest(panel), narrow.digest, code_digest())
 
         def find() -> Fitted:
-            file = None if self._folder is None else self._folder / f"{key}.npz"
-            known = None if file is None else _load(file, panel)
+            file = None if self._folder is None else self._folder / key
+            known = None if file is None else load_cohort(file, panel)
             if known is not None:
                 return known
             one = make(narrow)
@@ -125,7 +115,7 @@ class StudyShelf(Shelf):
             )
             kept = Fitted(panel, slim, one.intervals, one.seconds)
             if file is not None:
-                _save(file, kept)
+                save_cohort(kept, file)
             return kept
 
         found = self._cohorts.get(key, find)
@@ -148,57 +138,3 @@ def table_key(table: StudentTable | pl.DataFrame | Path) -> str:
 def digest_of(*parts: str) -> str:
     """Return a digest of several texts."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
-
-
-def aside_of(target: Path) -> Path:
-    """Return a name beside `target` for what is not whole yet."""
-    return target.with_name(f"{_PART}{os.getpid()}-{secrets.token_hex(4)}-{target.name}")
-
-
-def remove_leavings(folder: Path) -> None:
-    """Remove what interrupted processes left half written."""
-    import shutil
-
-    for leaving in folder.glob(f"{_PART}*"):
-        process = leaving.name.removeprefix(_PART).split("-")[0]
-        if process.isdigit() and not Path(f"/proc/{process}").exists() and Path("/proc/self").exists():
-            if leaving.is_dir():
-                shutil.rmtree(leaving, ignore_errors=True)
-            else:
-                leaving.unlink(missing_ok=True)
-
-
-def _save(file: Path, one: Fitted) -> None:
-    growth = one.growth
-    assert isinstance(growth, RecalledGrowth)
-    arrays: dict[str, FloatArray | IntArray] = {name: getattr(growth, name) for name in _GROWTH}
-    if one.intervals is not None:
-        arrays |= {f"interval_{name}": getattr(one.intervals, name) for name in ("se", "low", "high")}
-    if growth.simex is not None:
-        arrays |= {f"simex_{name}": getattr(growth.simex, name) for name in _SIMEX}
-    facts = json.dumps({"told": dict(growth.told), "seconds": one.seconds})
-    aside = aside_of(file)
-    try:
-        with aside.open("wb") as stream:
-            np.savez(stream, facts=np.array(facts), **arrays)  # type: ignore[arg-type]
-        aside.replace(file)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _load(file: Path, panel: Panel) -> Fitted | None:
-    """Return what a file holds, or None: there is none, or it was damaged by others."""
-    with (
-        suppress(BadZipFile, EOFError, KeyError, OSError, ValueError),
-        np.load(file, allow_pickle=False) as kept,
-    ):
-        facts: Mapping[str, Any] = json.loads(str(kept["facts"]))
-        intervals = None
-        if "interval_se" in kept:
-            intervals = StudentIntervals(*(kept[f"interval_{name}"] for name in ("se", "low", "high")))
-        simex = SimexGrowth(*(kept[f"simex_{name}"] for name in _SIMEX)) if "simex_sgp" in kept else None
-        sgp, percentile, expected, residual = (kept[name] for name in _GROWTH)
-        growth = RecalledGrowth(panel.key, sgp, percentile, expected, residual, facts["told"], simex)
-        if len(growth.sgp) == len(panel):
-            return Fitted(panel, growth, intervals, facts["seconds"])
-    return None

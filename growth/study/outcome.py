@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from growth.disk import reserve, whole_folder
+from growth.errors import StoreError
 from growth.pipeline import GrowthRun
 from growth.school import Enrolment
 from growth.school.counted import Counted, count_results, effect_values
 from growth.spec import GrowthSpec
-from growth.study.memory import aside_of
 
 __all__ = ["Outcome", "load_outcome", "outcome_of", "save_outcome"]
 
@@ -126,21 +127,13 @@ def intake(counted: Counted, spec: GrowthSpec) -> pl.DataFrame:
 
 
 def save_outcome(one: Outcome, folder: Path) -> None:
-    """Write a variant's folder, whole or not at all."""
-    import shutil
-
-    aside = aside_of(folder)
-    aside.mkdir(parents=True)
-    try:
+    """Write a variant's folder, whole or not at all; what is there was found damaged, and goes."""
+    # Refused where another study is writing the same.
+    with suppress(StoreError), reserve(folder), whole_folder(folder) as aside:
         for name, frame in one.frames.items():
             frame.write_parquet(aside / f"{name}.parquet")
         facts = {"digests": dict(one.digests), "seconds": one.seconds, "frames": list(one.frames)}
         (aside / _FACTS).write_text(json.dumps(facts), "utf-8")
-        shutil.rmtree(folder, ignore_errors=True)  # it was found damaged, if it is there
-        with suppress(OSError):  # another process has written the same meanwhile
-            aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def load_outcome(folder: Path) -> Outcome | None:

@@ -12,6 +12,7 @@ import joblib
 import polars as pl
 from threadpoolctl import threadpool_limits
 
+from growth.disk import remove_leavings
 from growth.errors import GrowthError, SpecError, problem
 from growth.panel import CallerFrame, SimulatedSystem, StudentTable
 from growth.panel.frames import load
@@ -23,7 +24,7 @@ from growth.student.simex import code_digest
 from growth.study.clock import TimeLeft
 from growth.study.designs import Design, designed
 from growth.study.factors import Factors, Refusal, Variant, as_factors
-from growth.study.memory import StudyShelf, digest_of, remove_leavings, table_key
+from growth.study.memory import StudyShelf, digest_of, table_key
 from growth.study.outcome import Outcome, load_outcome, outcome_of, save_outcome
 from growth.study.result import POVERTY, Study
 

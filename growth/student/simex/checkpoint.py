@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -21,6 +20,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from growth._types import FloatArray
+from growth.disk import remove_leavings, whole_file
 from growth.panel import Panel
 from growth.spec import GrowthSpec
 
@@ -42,6 +42,7 @@ class Checkpoint:
     def of(cls, folder: Path, panel: Panel, spec: GrowthSpec, curves: FloatArray) -> Checkpoint:
         """Return the checkpoint of a cohort whose curves before correction are given, shape (n, m)."""
         folder.mkdir(parents=True, exist_ok=True)
+        remove_leavings(folder)
         choices = {
             part: getattr(spec, part).model_dump(mode="json") for part in ("simex", "basis", "quantiles")
         }
@@ -66,10 +67,8 @@ class Checkpoint:
 
     def save(self, done: int, total: FloatArray, part: FloatArray) -> None:
         """Replace what is kept; an interruption leaves the old file or the new one."""
-        aside = self.file.with_suffix(f".{os.getpid()}.part")
-        with aside.open("wb") as file:
+        with whole_file(self.file) as aside, aside.open("wb") as file:
             np.savez(file, done=np.int64(done), total=total, part=part)
-        aside.replace(self.file)
 
 
 @cache
