@@ -20,6 +20,7 @@ FLOORS: dict[str, int] = {
     "errors": 0,
     "disk": 0,
     "measures": 0,
+    "aggregate": 0,
     "spec": 1,
     "kernels": 1,
     "quantile": 2,
@@ -212,3 +213,15 @@ def test_import_is_within_its_budget() -> None:
 
 def test_help_is_within_its_budget() -> None:
     assert _cpu_seconds("-c", "from growth.cli import main; main()", "--help") < HELP_BUDGET
+
+
+def test_floats_are_added_up_in_the_order_of_rows() -> None:
+    """See `growth.aggregate`: elsewhere polars adds in the order in which threads finish."""
+    elsewhere = [path for path in MODULES if path != PACKAGE / "aggregate.py"]
+    found = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno}"
+        for path in elsewhere
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr == "agg"
+    ]
+    assert not found, "by_group of growth.aggregate instead"

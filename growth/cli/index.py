@@ -146,10 +146,14 @@ def _with_index(profiles: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
 def _show_index(result: SchoolIndex, out: Path) -> None:
     import polars as pl
 
+    from growth.aggregate import by_group
+
     table = _table(
         "Index by school type", "Year", "School", "Schools", "With index", "Lowest", "Median", "Highest"
     )
-    by = result.index.group_by("year", "school_type", maintain_order=True).agg(
+    by = by_group(
+        result.index,
+        ["year", "school_type"],
         pl.len().alias("schools"),
         pl.col("index").count().alias("shown"),
         *(getattr(pl.col("index"), name)().alias(name) for name in ("min", "median", "max")),

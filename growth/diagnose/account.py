@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from growth.aggregate import by_group
 from growth.diagnose.rules import level_of
 from growth.diagnose.scored import Scored, tenths
 from growth.diagnose.statistics import clustered_se, codes, t_bound
@@ -90,10 +91,10 @@ def left_out(
     block = ["subject", "year"]
     first = (pl.col("rows") + pl.col("excluded")).first().over(block)
     steps = counts.with_columns((100 * pl.col("excluded") / first).fill_nan(0.0).alias("share"))
-    lost = (
-        steps.filter(pl.col("step") != "has_school", pl.col("step") != "enrolled")
-        .group_by(block, maintain_order=True)
-        .agg(pl.col("share").sum().alias("value"))
+    lost = by_group(
+        steps.filter(pl.col("step") != "has_school", pl.col("step") != "enrolled"),
+        block,
+        pl.col("share").sum().alias("value"),
     )
     where = pl.format("{} {}", "subject", "year").alias("where")
     total = lost.select(where, "value").with_columns(pl.col("value").alias("bound"))
@@ -111,7 +112,9 @@ def left_out(
 
 
 def _share(rows: pl.DataFrame, group: str) -> pl.DataFrame:
-    return rows.group_by("year", "subject").agg(
+    return by_group(
+        rows,
+        ["year", "subject"],
         pl.lit(group).alias("group"),
         pl.len().cast(pl.Int64).alias("n"),
         (100 * pl.col("_out").mean()).alias("left_out"),
@@ -157,24 +160,25 @@ def simex_gap(scored: Scored) -> tuple[pl.DataFrame, Finding]:
     for block in frame.partition_by("year", "subject", "grade", maintain_order=True):
         place = tenths(block["prior_score"].to_numpy())[0] + 1
         pieces.append(block.select("year", "subject", "_gap").with_columns(_tenth=pl.Series(place)))
-    keys = ["year", "subject"]
+    keys, size = ["year", "subject"], pl.len().cast(pl.Int64).alias("n")
     by_prior = (
-        pl.concat(pieces)
-        .group_by(*keys, "_tenth")
-        .agg(pl.len().cast(pl.Int64).alias("n"), pl.col("_gap").mean().alias("gap"))
+        by_group(pl.concat(pieces), [*keys, "_tenth"], size, pl.col("_gap").mean().alias("gap"))
         .filter(pl.col("n") >= scored.minimum)
         .sort(*keys, "_tenth")
         .select(
             *keys, pl.lit("prior").alias("by"), pl.col("_tenth").cast(pl.String).alias("level"), "n", "gap"
         )
     )
+    of_schools = by_group(
+        frame.drop_nulls("school_id"), [*keys, "school_id"], pl.len().alias("n"), pl.col("_gap").mean()
+    )
     schools = (
-        frame.drop_nulls("school_id")
-        .group_by(*keys, "school_id")
-        .agg(pl.len().alias("n"), pl.col("_gap").mean())
-        .filter(pl.col("n") >= scored.minimum)
-        .group_by(keys)
-        .agg(pl.len().cast(pl.Int64).alias("n"), pl.col("_gap").abs().mean().alias("gap"))
+        by_group(
+            of_schools.filter(pl.col("n") >= scored.minimum),
+            keys,
+            size,
+            pl.col("_gap").abs().mean().alias("gap"),
+        )
         .sort(keys)
         .select(*keys, pl.lit("schools").alias("by"), pl.lit("all").alias("level"), "n", "gap")
     )

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from growth._types import BoolArray, FloatArray, IntArray
+from growth.aggregate import by_group
 from growth.diagnose.rules import level_of
 from growth.diagnose.scored import BLOCK, Scored
 from growth.diagnose.statistics import clustered_se, codes, correlation_bound, t_bound
@@ -50,7 +51,7 @@ def correlations(run: GrowthRun, scored: Scored) -> tuple[pl.DataFrame, pl.DataF
     students, schools : Finding
     """
     frame = scored.frame.with_columns(_standardised("prior_score").alias("_z"))
-    counts = frame.group_by("year", "subject").agg(pl.len().cast(pl.Int64).alias("students"))
+    counts = by_group(frame, ["year", "subject"], pl.len().cast(pl.Int64).alias("students"))
     table = run.frames["neutrality"].join(counts, on=["year", "subject"], how="left", maintain_order="left")
     table = table.select(
         "year",
@@ -101,14 +102,12 @@ def _student_correlation(part: pl.DataFrame, level: float) -> tuple[str, float, 
 def _points(frame: pl.DataFrame, run: GrowthRun, minimum: int) -> pl.DataFrame:
     keys = ["year", "subject", "school_id"]
     shown = run.frames["schools"].filter(pl.col("group") == _ALL, pl.col("reason").is_null())
-    means = (
-        frame.drop_nulls(["school_id", "_z"])
-        .group_by(keys)
-        .agg(
-            pl.len().cast(pl.Int64).alias("n"),
-            pl.col("_z").mean().alias("mean_prior"),
-            (100 * pl.col("percentile").mean()).alias("mean_percentile"),
-        )
+    means = by_group(
+        frame.drop_nulls(["school_id", "_z"]),
+        keys,
+        pl.len().cast(pl.Int64).alias("n"),
+        pl.col("_z").mean().alias("mean_prior"),
+        (100 * pl.col("percentile").mean()).alias("mean_percentile"),
     )
     return means.filter(pl.col("n") >= minimum).join(shown.select(keys), on=keys, how="semi").sort(keys)
 
@@ -188,19 +187,19 @@ def duplicated_schools(scored: Scored) -> tuple[pl.DataFrame, Finding]:
     finding : Finding
     """
     keys = ["year", "school_id", "student_id"]
-    marks = (
-        scored.frame.drop_nulls("school_id")
-        .select(*keys, pl.struct("subject", "grade", "score", "prior_score").hash(seed=1).alias("_row"))
-        .group_by(keys)
-        .agg(pl.col("_row").sort().alias("_rows"))
-        .select("year", "school_id", pl.col("_rows").hash(seed=2).alias("_mark"))
-    )
+    marks = by_group(
+        scored.frame.drop_nulls("school_id").select(
+            *keys, pl.struct("subject", "grade", "score", "prior_score").hash(seed=1).alias("_row")
+        ),
+        keys,
+        pl.col("_row").sort().alias("_rows"),
+    ).select("year", "school_id", pl.col("_rows").hash(seed=2).alias("_mark"))
     marks = marks.filter(pl.len().over("year", "_mark") <= _COMMON)
-    size = marks.group_by("year", "school_id").agg(pl.len().cast(pl.Int64).alias("n"))
+    size = by_group(marks, ["year", "school_id"], pl.len().cast(pl.Int64).alias("n"))
     seen = marks.unique()
     met = seen.join(seen, on=["year", "_mark"], suffix="_other")
     met = met.filter(pl.col("school_id") < pl.col("school_id_other"))
-    pairs = met.group_by("year", "school_id", "school_id_other").agg(pl.len().cast(pl.Int64).alias("same"))
+    pairs = by_group(met, ["year", "school_id", "school_id_other"], pl.len().cast(pl.Int64).alias("same"))
     pairs = pairs.join(size, on=["year", "school_id"]).join(
         size.rename({"school_id": "school_id_other", "n": "n_other"}), on=["year", "school_id_other"]
     )

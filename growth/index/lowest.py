@@ -19,6 +19,7 @@ import polars as pl
 from scipy.special import ndtr
 
 from growth._types import FloatArray, VarianceRule
+from growth.aggregate import by_group
 from growth.errors import ColumnError, problem
 from growth.school.groups import ALL, LOWEST_RACE, RACE
 from growth.school.posterior import Observed, shrunken
@@ -104,8 +105,8 @@ def _by_chance(reported: pl.DataFrame, sign: float) -> pl.DataFrame:
     if reported.is_empty():
         return reported.select(*_SCHOOL, "chance_expected")
     mean = (pl.col("value") * pl.col("n")).sum() / pl.col("n").sum()
-    schools = reported.group_by(_SCHOOL, maintain_order=True).agg(
-        mean.alias("_mean"), pl.col("se").null_count().alias("_unknown"), pl.col("se")
+    schools = by_group(
+        reported, _SCHOOL, mean.alias("_mean"), pl.col("se").null_count().alias("_unknown"), pl.col("se")
     )
     width = int(schools["se"].list.len().max() or 0)  # type: ignore[arg-type]
     columns = [schools["se"].list.get(i, null_on_oob=True) for i in range(width)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from growth.aggregate import by_group
 from growth.errors import ColumnError, TableError, did_you_mean, problem
 from growth.index.lowest import with_lowest
 from growth.index.rates import METRIC_COLUMNS
@@ -116,11 +117,10 @@ def school_types(schools: pl.DataFrame, spec: GrowthSpec) -> pl.DataFrame:
     if "grade" not in schools.columns:
         what = f"Column 'school_type' is missing{did_you_mean('school_type', schools.columns)}"
         raise ColumnError(problem(what, fix="add it, or a column 'grade'"))
-    highest = (
-        schools.select(pl.col("school_id").cast(pl.String), pl.col("grade").cast(pl.Int64))
-        .drop_nulls()
-        .group_by("school_id")
-        .agg(pl.col("grade").max())
+    highest = by_group(
+        schools.select(pl.col("school_id").cast(pl.String), pl.col("grade").cast(pl.Int64)).drop_nulls(),
+        "school_id",
+        pl.col("grade").max(),
     )
     kind = pl.lit(None, dtype=pl.String)
     for name, top in reversed(spec.index.school_types.items()):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from growth.aggregate import by_group
 from growth.errors import ColumnError, TableError, did_you_mean, problem
 from growth.school.groups import ALL, RACE, groups_of
 from growth.school.placement import COMPOSITE
@@ -118,7 +119,7 @@ def with_low_groups(levels: pl.DataFrame, spec: GrowthSpec, *, year: int | None 
         (pl.col("year") == chosen) & (pl.col("group") != ALL) & pl.col("level").is_not_null(),
         _ONE_SUBJECT,
     )
-    means = rows.group_by("school_id", "group").agg(pl.col("level").cast(pl.Float64).mean())
+    means = by_group(rows, ["school_id", "group"], pl.col("level").cast(pl.Float64).mean())
     low = means.filter(pl.col("level") <= spec.pairing.need_level)
     found: list[str] = low["school_id"].unique().sort().to_list()
     return found
@@ -126,10 +127,10 @@ def with_low_groups(levels: pl.DataFrame, spec: GrowthSpec, *, year: int | None 
 
 def _spans(rows: pl.DataFrame, share: float) -> pl.DataFrame:
     """Return the lowest and the highest grade of each school, without grades of hardly any student."""
-    grades = rows.group_by("school_id", "grade").agg(pl.len())
+    grades = by_group(rows, ["school_id", "grade"], pl.len())
     grades = grades.filter(pl.col("len") >= share * pl.col("len").sum().over("school_id"))
     span = pl.concat_str(pl.col("grade").min(), pl.lit("-"), pl.col("grade").max())
-    return grades.group_by("school_id").agg(span.alias("grade_span"))
+    return by_group(grades, "school_id", span.alias("grade_span"))
 
 
 def _intake(counted: pl.DataFrame, spec: GrowthSpec) -> pl.DataFrame:
@@ -141,14 +142,16 @@ def _intake(counted: pl.DataFrame, spec: GrowthSpec) -> pl.DataFrame:
     rows = counted.with_columns(standard.alias("_z"))
     keys = ["school_id", "student_id"]
     people = rows.unique(keys, keep="first", maintain_order=True)
-    means = rows.group_by("school_id").agg(pl.col("_z").mean().alias(MEAN_PRIOR))
+    means = by_group(rows, "school_id", pl.col("_z").mean().alias(MEAN_PRIOR))
     shares = [
         pl.Series(SHARE + group.label.removeprefix(RACE), group.members)
         for group in groups_of(people, spec)
         if group.label != ALL
     ]
     people = people.select("school_id").with_columns(shares)
-    counts = people.group_by("school_id").agg(
+    counts = by_group(
+        people,
+        "school_id",
         pl.len().cast(pl.Int64).alias("n"),
         *(pl.col(share.name).cast(pl.Float64).mean() for share in shares),
     )
@@ -162,14 +165,18 @@ def _growth(schools: pl.DataFrame, levels: pl.DataFrame) -> pl.DataFrame:
         pl.when(pl.col("shrunk_se").is_not_null()).then("shrunk").otherwise("effect").alias("_effect"),
         pl.coalesce("shrunk_se", "effect_se").alias("_se"),
     ).filter(pl.col("reason").is_null())
-    means = found.group_by("school_id").agg(
+    means = by_group(
+        found,
+        "school_id",
         pl.col("_effect").mean().alias("effect"),
         pl.when(pl.col("_se").null_count() == 0).then(pl.col("_se").mean()).alias("effect_se"),
         pl.col("growth_percentile").mean(),
     )
     leveled = levels.filter(pl.col("level").is_not_null())
     subjects = leveled["subject"].unique().sort().to_list()
-    by_subject = leveled.group_by("school_id").agg(
+    by_subject = by_group(
+        leveled,
+        "school_id",
         pl.col("level").cast(pl.Float64).mean(),
         *(
             pl.col("level").filter(pl.col("subject") == subject).first().alias(LEVEL + subject)

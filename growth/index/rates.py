@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from growth.aggregate import by_group
 from growth.index.lowest import with_lowest
 from growth.school.groups import groups_of
 from growth.spec import GrowthSpec
@@ -138,7 +139,9 @@ def _better(metric: str, spec: GrowthSpec) -> str:
 
 def _summary(members: pl.DataFrame) -> pl.DataFrame:
     """Return n, numerator, value and SE per year and school; the SD within schools is pooled over them."""
-    by_school = members.group_by(_PLACE).agg(
+    by_school = by_group(
+        members,
+        _PLACE,
         pl.len().cast(pl.Int64).alias("n"),
         pl.col("_outcome").sum().alias("numerator"),
         (pl.col("_outcome") - pl.col("_outcome").mean()).pow(2).sum().alias("_squares"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from growth.aggregate import by_group
 from growth.index.rates import MetricResult, Step, rates
 from growth.index.records import ID, NUMBER, TEXT, YEAR, Layout, read_records, refuse
 from growth.spec import GrowthSpec
@@ -60,9 +61,11 @@ def _favourable(records: object, metric: str, spec: GrowthSpec) -> MetricResult:
     refuse(
         rows, impossible, "Column 'response' is impossible", f"whole numbers, 1 to {definitions.responses}"
     )
-    asked = rows.group_by("part", "year").agg(pl.col("item").n_unique().alias("_items"))
+    asked = by_group(rows, ["part", "year"], pl.col("item").n_unique().alias("_items"))
     traits = [name for name in rows.columns if name in (*spec.groups.flags.values(), spec.groups.race)]
-    people = rows.group_by(_RESPONDENT, maintain_order=True).agg(
+    people = by_group(
+        rows,
+        _RESPONDENT,
         response.count().alias("_answered"),
         (response >= definitions.favourable_from).mean().alias("_favourable"),
         *(pl.col(name).first() for name in traits),

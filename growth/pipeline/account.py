@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from growth.aggregate import by_group
 from growth.errors import GrowthError
 
 __all__ = ["account_of_rows"]
@@ -55,15 +56,15 @@ def _uneven_steps(account: pl.DataFrame) -> list[str]:
 def _unequal_totals(account: pl.DataFrame, students: pl.DataFrame) -> list[str]:
     one_each = students.filter("highest")
     blocks = account.filter(pl.col("year").is_not_null())
-    entered = blocks.group_by(_BLOCK).agg(pl.col("rows").first())["rows"].sum()
-    scored = blocks.filter(pl.col("step") == "scored").group_by(_BLOCK).agg(pl.col("rows").last())
+    entered = by_group(blocks, _BLOCK, pl.col("rows").first())["rows"].sum()
+    scored = by_group(blocks.filter(pl.col("step") == "scored"), _BLOCK, pl.col("rows").last())
     totals = {
         "rows in scope of the table": account.filter(pl.col("year").is_null())["rows"][-1],
         "rows entered": entered,
         "rows reported": one_each.height,
     }
     unequal = len(set(totals.values())) > 1
-    found = one_each.group_by(_BLOCK).agg(pl.col("percentile").count().cast(pl.Int64).alias("_found"))
+    found = by_group(one_each, _BLOCK, pl.col("percentile").count().cast(pl.Int64).alias("_found"))
     differing = scored.join(found, on=_BLOCK, how="left").filter(pl.col("rows").ne_missing(pl.col("_found")))
     return [
         *([", ".join(f"{number:,} {name}" for name, number in totals.items())] if unequal else []),

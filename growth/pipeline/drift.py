@@ -23,6 +23,7 @@ import numpy as np
 import polars as pl
 
 from growth._types import FloatArray, IntArray
+from growth.aggregate import by_group
 from growth.errors import SpecError, problem
 from growth.freeze import FreezeBundle
 from growth.index import LevelCuts, assign_levels
@@ -215,7 +216,8 @@ def _balance(part: pl.DataFrame, norm: ReferenceNorm, level_base: float) -> dict
     """Return a subject's means and what moved them."""
 
     def mean(name: str) -> float:
-        return float(part.select(pl.col(name).mean()).item() or 0.0)
+        known = part[name].drop_nulls().to_numpy()
+        return float(known.mean()) if len(known) else 0.0
 
     given = part["level_refitted"].count() > 0
     frozen, moving = mean("level_frozen"), mean("level_moving")
@@ -242,8 +244,11 @@ def _balance(part: pl.DataFrame, norm: ReferenceNorm, level_base: float) -> dict
 def _students(later: GrowthRun, refitted: GrowthRun | None) -> pl.DataFrame:
     def means(run: GrowthRun, name: str) -> pl.DataFrame:
         rows = run.frames["students"].filter("highest").drop_nulls("percentile")
-        grouped = rows.group_by("subject", "grade").agg(
-            pl.len().cast(pl.Int64).alias("n"), (100 * pl.col("percentile").mean()).alias(name)
+        grouped = by_group(
+            rows,
+            ["subject", "grade"],
+            pl.len().cast(pl.Int64).alias("n"),
+            (100 * pl.col("percentile").mean()).alias(name),
         )
         return grouped.sort("subject", "grade")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from growth.aggregate import by_group
 from growth.errors import GrowthError, SpecError, did_you_mean, problem
 from growth.freeze import FreezeBundle, checked_parts
 from growth.index import LevelCuts
@@ -246,19 +247,25 @@ class GrowthRun:
         everyone = self.frames["schools"].filter(pl.col("group") == _ALL)
         shown = pl.col("reason").is_null()
         width = pl.col("growth_percentile_high") - pl.col("growth_percentile_low")
-        students = one_each.group_by(keys).agg(
+        students = by_group(
+            one_each,
+            keys,
             pl.len().alias("students"),
             pl.col("percentile").count().alias("scored"),
             (100 * pl.col("percentile").mean()).round(1).alias("mean_percentile"),
         )
-        schools = everyone.group_by(keys).agg(
+        schools = by_group(
+            everyone,
+            keys,
             shown.sum().alias("schools"),
             (~shown).sum().alias("withheld"),
             width.median().round(1).alias("band"),
         )
-        cohorts = self.frames["cells"].group_by(keys).agg(pl.len().alias("cohorts"))
+        cohorts = by_group(self.frames["cells"], keys, pl.len().alias("cohorts"))
         by_span = self.frames["variance"].filter(pl.col("group") == _ALL)
-        spread = by_span.group_by(keys).agg(
+        spread = by_group(
+            by_span,
+            keys,
             _over_spans("tau2").sqrt().round(1).alias("school_sd"),
             _over_spans("reliability").round(2).alias("reliability"),
         )

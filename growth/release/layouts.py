@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from growth.aggregate import by_group
 from growth.errors import SpecError, problem
 from growth.pipeline import GrowthRun
 from growth.release.published import published_results
@@ -149,7 +150,7 @@ def _points(run: GrowthRun) -> pl.DataFrame:
     """Return per year and subject the SD of residuals within cohorts [scale-score points]."""
     scored = run.polars("students").filter("highest", pl.col("residual").is_not_null())
     spread = (pl.col("residual") - pl.col("residual").mean().over("cohort")).std().alias("_points")
-    return scored.group_by("year", "subject").agg(spread)
+    return by_group(scored, ["year", "subject"], spread)
 
 
 def _names(run: GrowthRun) -> pl.DataFrame:
@@ -157,8 +158,12 @@ def _names(run: GrowthRun) -> pl.DataFrame:
     rows = run.polars("students").filter(pl.col("school_id").is_not_null())
     name = pl.col("school_name").drop_nulls().first() if "school_name" in rows.columns else pl.lit(None)
     grades = (pl.col("grade").min().cast(pl.String), pl.col("grade").max().cast(pl.String))
-    return rows.group_by("school_id").agg(
-        name.cast(pl.String).alias("schoolname"), grades[0].alias("lowgrade"), grades[1].alias("highgrade")
+    return by_group(
+        rows,
+        "school_id",
+        name.cast(pl.String).alias("schoolname"),
+        grades[0].alias("lowgrade"),
+        grades[1].alias("highgrade"),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from growth._types import BoolArray, IntArray
+from growth.aggregate import by_group
 from growth.pipeline import GrowthRun
 from growth.release.suppression import CountTable, protected
 from growth.school.groups import ALL, LOWEST_RACE, RACE
@@ -63,7 +64,7 @@ def published_results(run: GrowthRun, minimum: int = 0) -> pl.DataFrame:
     rows = run.polars("schools").join(levels, on=_KEYS, how="left")
     blocks = [part for _, part in rows.group_by("year", "subject", maintain_order=True)]
     shown = pl.concat([_shown(part, least) for part in blocks]) if blocks else rows.select(_KEYS).clear()
-    everywhere = shown.group_by(_PLACE).agg(pl.col("shown").all())
+    everywhere = by_group(shown, _PLACE, pl.col("shown").all())
     full = _every_group(rows)
     found = full.join(rows, on=_KEYS, how="left").join(everywhere, on=_PLACE, how="left")
     found = _lowest_as_its_race(found)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from growth.aggregate import by_group
 from growth.report.disclosure import ALL, SMALLEST_PUBLISHED, least_published
 from growth.report.inputs import ReportInput
 from growth.report.similar import told_apart, verdicts_between
@@ -58,19 +59,14 @@ def _districts(whole: pl.DataFrame, given: ReportInput) -> pl.DataFrame:
     """Roll published results up; nothing comes from a school that is not shown."""
     levels = given.spec.levels
     level = pl.col("level")
-    rolled = (
-        whole.filter(pl.col("district").is_not_null())
-        .group_by(*_BLOCK, "district")
-        .agg(
-            pl.col("n").sum(),
-            pl.len().cast(pl.Int64).alias("schools"),
-            (level >= levels.above_from).sum().cast(pl.Int64).alias("above"),
-            level.is_between(levels.average_from, levels.above_from - 1)
-            .sum()
-            .cast(pl.Int64)
-            .alias("average"),
-            (level < levels.average_from).sum().cast(pl.Int64).alias("below"),
-        )
+    rolled = by_group(
+        whole.filter(pl.col("district").is_not_null()),
+        [*_BLOCK, "district"],
+        pl.col("n").sum(),
+        pl.len().cast(pl.Int64).alias("schools"),
+        (level >= levels.above_from).sum().cast(pl.Int64).alias("above"),
+        level.is_between(levels.average_from, levels.above_from - 1).sum().cast(pl.Int64).alias("average"),
+        (level < levels.average_from).sum().cast(pl.Int64).alias("below"),
     )
     own = _own_results(given)
     return rolled.join(own, on=[*_BLOCK, "district"], how="left").sort(*_BLOCK, "district")

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
+from growth.aggregate import by_group
 from growth.report.disclosure import least_published
 from growth.report.similar import similar_schools
 from growth.spec import GrowthSpec
@@ -170,7 +171,7 @@ def _school_names(students: pl.DataFrame) -> pl.DataFrame:
     latest = {name: pl.col(name).cast(pl.String).sort_by("year").drop_nulls().last() for name in given}
     district = pl.coalesce([latest[name] for name in given if name != "school_name"] or [nothing])
     name = latest.get("school_name", nothing).alias("school_name")
-    return rows.group_by("school_id").agg(name, district.alias("district")).sort("school_id")
+    return by_group(rows, "school_id", name, district.alias("district")).sort("school_id")
 
 
 def _district_names(students: pl.DataFrame) -> pl.DataFrame:
@@ -179,11 +180,14 @@ def _district_names(students: pl.DataFrame) -> pl.DataFrame:
     name = "district_name" if "district_name" in students.columns else "district_id"
     rows = students.filter(pl.col("district_id").is_not_null())
     latest = pl.col(name).cast(pl.String).sort_by("year").drop_nulls().last()
-    return rows.group_by("district_id").agg(latest.alias("district")).sort("district_id")
+    return by_group(rows, "district_id", latest.alias("district")).sort("district_id")
 
 
 def _achievement(counted: pl.DataFrame, minimum: int) -> pl.DataFrame:
-    means = counted.group_by([*_BLOCK, "school_id"]).agg(
-        pl.len().cast(pl.Int64).alias("n"), pl.col("_achievement").mean().alias("achievement")
+    means = by_group(
+        counted,
+        [*_BLOCK, "school_id"],
+        pl.len().cast(pl.Int64).alias("n"),
+        pl.col("_achievement").mean().alias("achievement"),
     )
     return means.filter(pl.col("n") >= minimum).sort([*_BLOCK, "school_id"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from growth.aggregate import by_group
 from growth.report.comparisons import Comparisons, comparisons
 from growth.report.disclosure import ALL, LOWEST_RACE, RACE, least_published, publishable
 from growth.report.fairness import FairnessFacts, fairness_facts
@@ -230,14 +231,8 @@ def _repeats(lines: list[WaterfallLine], at: int) -> bool:
 
 
 def _step_lines(step: str, part: pl.DataFrame, minimum: int) -> list[WaterfallLine]:
-    lost = (
-        part.filter(pl.col("excluded") > 0)
-        .group_by("reason", maintain_order=True)
-        .agg(pl.col("excluded").sum())
-    )
-    left = int(
-        part.group_by(["subject", "year"], maintain_order=True).agg(pl.col("rows").last())["rows"].sum()
-    )
+    lost = by_group(part.filter(pl.col("excluded") > 0), "reason", pl.col("excluded").sum())
+    left = int(by_group(part, ["subject", "year"], pl.col("rows").last())["rows"].sum())
     if lost.is_empty():
         return [WaterfallLine(step, left, 0, "")]
     before = left + int(lost["excluded"].sum())

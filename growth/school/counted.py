@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from growth._types import FloatArray, IntArray, PercentileKind
+from growth.aggregate import by_group
 from growth.errors import ColumnError, did_you_mean, problem
 from growth.school.enrolment import KEY, Enrolment
 from growth.spec import GrowthSpec
@@ -136,7 +137,7 @@ def _waterfall(students: pl.DataFrame, steps: list[tuple[str, pl.Expr, str]]) ->
         totals.append(left.sum().alias(step))
     names = ["results", *(step for step, _, _ in steps)]
     reasons = {step: reason for step, _, reason in steps}
-    wide = students.group_by("subject", "year").agg(totals).sort("year", "subject")
+    wide = by_group(students, ["subject", "year"], *totals).sort("year", "subject")
     long = wide.unpivot(names, index=["subject", "year"], variable_name="step", value_name="rows")
     order = pl.col("step").replace_strict(names, range(len(names)), return_dtype=pl.Int64)
     rows = pl.col("rows").cast(pl.Int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from growth.aggregate import by_group
 from growth.errors import ColumnError, SpecError, did_you_mean, problem
 from growth.school.bands import Z
 from growth.school.columns import HISTORY
@@ -66,7 +67,9 @@ def school_history(schools: pl.DataFrame, spec: GrowthSpec) -> pl.DataFrame:
     middle = (w * t).sum() / w.sum()
     spread = (w * (t - middle) ** 2).sum()
     enough = usable.sum() >= LEAST_YEARS
-    found = shown.group_by(_UNIT, maintain_order=True).agg(
+    found = by_group(
+        shown,
+        _UNIT,
         pl.lit(latest).cast(pl.Int32).alias("last_year"),
         pl.len().cast(pl.Int64).alias("years"),
         (back == pl.int_range(back.len())).cum_prod().sum().cast(pl.Int64).alias("high_years"),

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from growth._types import FloatArray, IntArray
+from growth.aggregate import by_group
 from growth.errors import ColumnError, SpecError, problem
 from growth.school.counted import Counted
 from growth.school.enrolment import KEY, Enrolment
@@ -137,7 +138,7 @@ def _weighted(counted: Counted, rules: School, unit: str, enrolment: Enrolment |
         return rows
     # two schools of one district are one place of it
     others = [name for name in rows.columns if name not in (_ROW, unit, _WEIGHT)]
-    whole = rows.group_by(_ROW, unit).agg(pl.col(others).first(), pl.col(_WEIGHT).sum())
+    whole = by_group(rows, [_ROW, unit], pl.col(others).first(), pl.col(_WEIGHT).sum())
     return whole.select(rows.columns)
 
 
@@ -214,7 +215,7 @@ def _span_of_school(rows: pl.DataFrame, rules: School, unit: str) -> pl.DataFram
         pl.col("span").is_not_null(), pl.col("subject") != COMPOSITE
     )
     lowest = pl.col("grade").min() if "grade" in spans.columns else pl.col("span").first()
-    tally = spans.group_by("year", unit, "span").agg(pl.col(_WEIGHT).sum(), lowest.alias("_lowest"))
+    tally = by_group(spans, ["year", unit, "span"], pl.col(_WEIGHT).sum(), lowest.alias("_lowest"))
     return (
         tally.sort("year", unit, _WEIGHT, "_lowest", "span", descending=[False, False, True, False, False])
         .unique(["year", unit], keep="first", maintain_order=True)

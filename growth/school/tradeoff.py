@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from growth.aggregate import by_group
 from growth.errors import ColumnError, SpecError, did_you_mean, problem
 from growth.school.columns import TRADEOFF
 
@@ -62,7 +63,9 @@ def n_size_tradeoff(
     )
     shown = rows.join(pl.DataFrame({"min_n": smallest}, schema={"min_n": pl.Int64}), how="cross")
     visible = pl.col("n") >= pl.col("min_n")
-    found = shown.group_by(*_KEYS, "min_n", maintain_order=True).agg(
+    found = by_group(
+        shown,
+        [*_KEYS, "min_n"],
         visible.sum().cast(pl.Int64).alias("schools"),
         visible.mean().alias("school_share"),
         (pl.col("n").filter(visible).sum() / pl.col("n").sum()).alias("student_share"),

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from growth._types import IntArray
+from growth.aggregate import by_group
 from growth.study.agreement import LEVELS
 from growth.study.tables import blocks, latest
 
@@ -69,7 +70,9 @@ def _changes(now: pl.DataFrame, base: pl.DataFrame, of_school: pl.DataFrame) -> 
         .join(base.select(*_SCHOOL, "growth_percentile", "level"), on=_SCHOOL, suffix="_base")
         .join(of_school, on=_SCHOOL)
     )
-    return joined.group_by("variant", "subject", "quartile").agg(
+    return by_group(
+        joined,
+        ["variant", "subject", "quartile"],
         pl.len().cast(pl.Int64).alias("schools"),
         (pl.col("growth_percentile") - pl.col("growth_percentile_base")).mean().alias("change"),
         step.mean().alias("level_change"),
@@ -90,7 +93,7 @@ def level_changes(schools: pl.DataFrame) -> pl.DataFrame:
     base = now.filter(variant=0).select(*_SCHOOL, pl.col("level").alias("level_base"))
     joined = now.filter(pl.col("variant") > 0).join(base, on=_SCHOOL)
     keys = ["variant", "subject", "level_base", "level"]
-    found = joined.group_by(keys).agg(pl.len().cast(pl.Int64).alias("schools")).sort(keys)
+    found = by_group(joined, keys, pl.len().cast(pl.Int64).alias("schools")).sort(keys)
     of_level = pl.col("schools").sum().over("variant", "subject", "level_base")
     return found.with_columns(share=100 * pl.col("schools") / of_level)
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from growth.aggregate import by_group
 from growth.disk import reserve, whole_folder
 from growth.errors import StoreError
 from growth.pipeline import GrowthRun
@@ -77,20 +78,19 @@ def halves(counted: Counted, spec: GrowthSpec, seed: int) -> pl.DataFrame:
     shuffled = pl.DataFrame({"unit": counted.unit, "value": value})[order]
     place = pl.int_range(pl.len()).over("unit")
     parts = shuffled.filter(pl.col("unit") >= 0).with_columns(half=place % 2, n=pl.len().over("unit"))
-    means = (
-        parts.filter(pl.col("n") >= spec.school.min_n)
-        .group_by("unit", "half")
-        .agg(pl.col("n").first().cast(pl.Int64), _aggregated(spec).alias("value"))
+    means = by_group(
+        parts.filter(pl.col("n") >= spec.school.min_n),
+        ["unit", "half"],
+        pl.col("n").first().cast(pl.Int64),
+        _aggregated(spec).alias("value"),
     )
-    wide = (
-        means.group_by("unit")
-        .agg(
-            pl.col("n").first(),
-            pl.col("value").filter(pl.col("half") == 0).first().alias("first"),
-            pl.col("value").filter(pl.col("half") == 1).first().alias("second"),
-        )
-        .sort("unit")
-    )
+    wide = by_group(
+        means,
+        "unit",
+        pl.col("n").first(),
+        pl.col("value").filter(pl.col("half") == 0).first().alias("first"),
+        pl.col("value").filter(pl.col("half") == 1).first().alias("second"),
+    ).sort("unit")
     units = counted.units[wide["unit"].to_numpy()].select(UNIT)
     return pl.concat([units, wide.drop("unit")], how="horizontal")
 
@@ -118,10 +118,12 @@ def intake(counted: Counted, spec: GrowthSpec) -> pl.DataFrame:
     prior = pl.col("prior_score")
     rows = counted.rows.with_columns(_z=(prior - prior.mean().over(grade)) / prior.std().over(grade))
     shares = [pl.col(c).cast(pl.Float64).mean().alias(label) for label, c in spec.groups.flags.items()]
-    found = (
-        rows.filter(pl.col("school_id").is_not_null())
-        .group_by(UNIT)
-        .agg(pl.len().cast(pl.Int64).alias("n"), pl.col("_z").mean().alias("prior"), *shares)
+    found = by_group(
+        rows.filter(pl.col("school_id").is_not_null()),
+        UNIT,
+        pl.len().cast(pl.Int64).alias("n"),
+        pl.col("_z").mean().alias("prior"),
+        *shares,
     )
     return found.filter(pl.col("n") >= max(spec.school.min_n, spec.groups.min_n)).sort(UNIT)
 

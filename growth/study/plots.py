@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
 
+from growth.aggregate import by_group
 from growth.errors import GrowthError, did_you_mean, problem
 from growth.study.agreement import LEVELS
 from growth.study.factors import BASE
@@ -46,7 +47,7 @@ class StudyPlots:
         found = self.study.decisions.with_columns(
             told=pl.when(pl.col("main") >= _FEWEST).then((100 * pl.col("main")).round().cast(pl.Int64))
         )
-        first = found.group_by("factor").agg(pl.col("main").mean()).sort("main", descending=True)["factor"]
+        first = by_group(found, "factor", pl.col("main").mean()).sort("main", descending=True)["factor"]
         y = alt.Y("factor:N", sort=first.to_list(), title=None, axis=_names(360))
         x = alt.X(
             "main:Q", title="share of the variance of school ranks", axis=alt.Axis(format="%", tickCount=5)
@@ -115,7 +116,7 @@ class StudyPlots:
             found = found.filter(variant=variant)
         if found.is_empty():
             raise GrowthError(problem(f"There are no levels of variant {variant}", fix="see Study.design"))
-        counts = found.group_by("subject", "level_base", "level").agg(pl.col("schools").sum())
+        counts = by_group(found, ["subject", "level_base", "level"], pl.col("schools").sum())
         of_base = pl.col("schools").sum().over("subject", "level_base")
         cells = counts.with_columns(share=pl.col("schools") / of_base).with_columns(
             told=pl.when(pl.col("share") >= _FEWEST).then((100 * pl.col("share")).round().cast(pl.Int64))
@@ -225,9 +226,9 @@ class StudyPlots:
             joined = chosen.join(levels, on="variant")
             shown = joined.filter(pl.col("level") != (base if alone else BASE))
             parts.append(
-                shown.group_by("subject", "level", "quartile")
-                .agg(pl.col("change").mean())
-                .with_columns(choice=pl.lit(f"{factor} = ") + pl.col("level"))
+                by_group(shown, ["subject", "level", "quartile"], pl.col("change").mean()).with_columns(
+                    choice=pl.lit(f"{factor} = ") + pl.col("level")
+                )
             )
         return pl.concat(parts).drop_nulls("change").sort("subject", "choice", "quartile")
 

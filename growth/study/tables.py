@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 import numpy as np
 import polars as pl
 
+from growth.aggregate import by_group
 from growth.study.agreement import (
     LEVELS,
     Agreement,
@@ -164,7 +165,7 @@ def _schools(one: Outcome) -> pl.DataFrame:
 def _variance(one: Outcome) -> pl.DataFrame:
     """Return the rows of all students; where schools are measured by span, the means over spans."""
     rows = one.frames["variance"].filter(group=_ALL)
-    return rows.group_by("year", "subject", maintain_order=True).agg(pl.col("icc", "reliability").mean())
+    return by_group(rows, ["year", "subject"], pl.col("icc", "reliability").mean())
 
 
 def _sides(both: pl.DataFrame) -> Sides:

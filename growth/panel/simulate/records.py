@@ -14,6 +14,7 @@ import polars as pl
 from scipy.special import expit, logit
 
 from growth._types import BoolArray, FloatArray, IntArray
+from growth.aggregate import by_group
 from growth.panel.simulate.parameters import FLAGS
 from growth.panel.simulate.system import SimulatedSystem
 
@@ -105,7 +106,7 @@ class _SchoolOdds:
 
 def _truth(people: pl.DataFrame, metric: str, probability: FloatArray) -> pl.DataFrame:
     rows = people.select("year", "school_id", pl.Series("rate", probability))
-    means = rows.group_by("year", "school_id").agg(pl.len().alias("n"), pl.col("rate").mean())
+    means = by_group(rows, ["year", "school_id"], pl.len().alias("n"), pl.col("rate").mean())
     return means.sort("year", "school_id").select(pl.lit(metric).alias("metric"), pl.all())
 
 
