@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from growth.school import school_growth
     from growth.spec import GrowthSpec
     from growth.student import student_growth
-    from growth.study import run_study
+    from growth.study import compare_specs, run_study
 
     __version__: str
 
@@ -35,6 +35,7 @@ __all__ = [
     "__version__",
     "assign_levels",
     "build_panels",
+    "compare_specs",
     "drift_audit",
     "figures",
     "fit_quantiles",
@@ -57,6 +58,7 @@ _ROOMS = {
     "QuantileProcess": "quantile",
     "assign_levels": "index",
     "build_panels": "panel",
+    "compare_specs": "study",
     "drift_audit": "pipeline",
     "figures": "report",
     "fit_quantiles": "quantile",

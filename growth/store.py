@@ -232,6 +232,7 @@ def save_tables(
     *,
     cuts: LevelCuts | None = None,
     overwrite: bool = False,
+    extras: Mapping[str, Callable[[Path], object]] | None = None,
 ) -> Path:
     """Write tables made from a run, as an index or pairs, to a folder of their own, whole or not at all.
 
@@ -247,6 +248,8 @@ def save_tables(
         Written as cuts.json, for `load_cuts`.
     overwrite : bool
         Replace an earlier folder of this kind.
+    extras : mapping of file name to callable, optional
+        Further files, as pictures: each callable gets the path to write to.
 
     Raises
     ------
@@ -257,6 +260,8 @@ def save_tables(
     with _place(target, overwrite=overwrite) as aside:
         for name, frame in frames.items():
             _write_frame(frame, aside, name)
+        for name, write in (extras or {}).items():
+            write(aside / name)
         (aside / SPEC).write_text(spec.to_toml(), "utf-8")
         if cuts is not None:
             _write_json(aside / CUTS, cuts.to_dict())

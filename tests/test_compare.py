@@ -143,8 +143,17 @@ def test_study_from_a_file(table: pl.DataFrame, tmp_path: Path) -> None:
         "school.aggregate = median",
         "peers = none",
     ]
-    pictures = sorted(file.name for file in (tmp_path / "out-pictures").iterdir())
+    pictures = sorted(file.name for file in (tmp_path / "out").glob("*.png"))
     assert pictures == ["decisions.png", "level_changes.png", "profiles.png", "who_gains.png"]
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "kept",
+        "out",
+        "own.toml",
+        "scores.parquet",
+        "study.toml",
+    }
+    again = CliRunner().invoke(app, [*arguments, "--overwrite"])  # pictures are part of the folder
+    assert again.exit_code == 0, again.output
     (tmp_path / "study.toml").write_text(STUDY.replace("design", "desing"), "utf-8")
     wrong = CliRunner().invoke(app, ["study", str(tmp_path / "study.toml"), "--out", str(tmp_path / "other")])
     assert wrong.exit_code == 1

@@ -55,6 +55,7 @@ FACE = {
     "__version__",
     "assign_levels",
     "build_panels",
+    "compare_specs",
     "drift_audit",
     "figures",
     "fit_quantiles",

@@ -1,12 +1,13 @@
 """Student growth: each student's place among academically and demographically similar students."""
 
-from growth.student.composition import Composed, compose
+from growth.student.composition import Composed, compose, offsets_without
 from growth.student.design import spline_terms
 from growth.student.engines.linear import LinearGrowth
 from growth.student.engines.normal import NormalGrowth
 from growth.student.engines.quantile import QuantileGrowth, placed_again
 from growth.student.frozen import CohortKey, FrozenCohort, FrozenCurves
 from growth.student.growth import frozen_cohort, percentile_cuts, student_growth
+from growth.student.held_out import held_out_curves
 from growth.student.intervals import StudentIntervals, student_intervals
 from growth.student.result import StudentGrowth
 from growth.student.words import growth_sentence, interval_sentence
@@ -24,7 +25,9 @@ __all__ = [
     "compose",
     "frozen_cohort",
     "growth_sentence",
+    "held_out_curves",
     "interval_sentence",
+    "offsets_without",
     "percentile_cuts",
     "placed_again",
     "spline_terms",

@@ -59,6 +59,7 @@ __all__ = [
     "SchoolLine",
     "WithinSchools",
     "compose",
+    "offsets_without",
     "school_line",
     "with_composition",
     "within_schools",
@@ -153,13 +154,10 @@ def compose(panels: PanelSet, spec: GrowthSpec, frozen: FrozenCurves | None = No
         return Composed(panels, pl.DataFrame(schema=_EFFECTS), {}, ())
     chosen, frozen = _highest(panels), frozen or FrozenCurves()
     known = frozen.by_key()
-    blocks: dict[tuple[int, str], list[Panel]] = {}
-    for panel in panels.panels:
-        blocks.setdefault((panel.year, panel.subject), []).append(panel)
     offsets: dict[str, FloatArray] = {}
     makeups: dict[str, Makeup] = {}
     lines: list[FrozenLine] = []
-    for (year, subject), members in blocks.items():
+    for (year, subject), members in _blocks(panels).items():
         cohorts = []
         for panel in members:
             base = known.get((panel.subject, panel.grade, panel.pattern))
@@ -170,6 +168,46 @@ def compose(panels: PanelSet, spec: GrowthSpec, frozen: FrozenCurves | None = No
         lines.append(replace(line, year=year))
     noted = tuple(replace(panel, offset=offsets[panel.key]) for panel in panels.panels)
     return Composed(replace(panels, panels=noted), _effects(lines), makeups, tuple(lines))
+
+
+def offsets_without(
+    panels: PanelSet, spec: GrowthSpec, left_out: Mapping[str, BoolArray]
+) -> dict[str, FloatArray]:
+    """Return every cohort's offset as known without the current scores of some students.
+
+    Slopes within and between schools come from the other students; what is taken out of a school's scores
+    then goes with the traits of all of its students.
+
+    Parameters
+    ----------
+    panels : PanelSet
+        All cohorts of a run.
+    spec : GrowthSpec
+        With ``peers.composition = "two_step"``.
+    left_out : mapping
+        Key of each panel -> shape (n,).
+
+    Returns
+    -------
+    dict
+        Key of the panel -> shape (n,) [scale-score points].
+    """
+    chosen = _highest(panels)
+    offsets: dict[str, FloatArray] = {}
+    for members in _blocks(panels).values():
+        seen = []
+        for panel in members:
+            school = np.full(len(panel), -1) if panel.school is None else panel.school
+            # Students without a school take no part in the fits.
+            fitted = replace(panel, school=np.where(left_out[panel.key], -1, school))
+            seen.append(_cohort(fitted, chosen[panel.key], spec, None))
+        _, line = _block(seen, spec, None)
+        whole = [
+            _cohort(panel, chosen[panel.key], spec, cohort.makeup)
+            for panel, cohort in zip(members, seen, strict=True)
+        ]
+        offsets |= _block(whole, spec, line)[0]
+    return offsets
 
 
 def without_composition(panel: Panel) -> Panel:
@@ -273,6 +311,14 @@ def school_line(effect: FloatArray, traits: FloatArray, size: IntArray) -> Schoo
         tau2 = float(brentq(surplus, 0.0, high, xtol=1e-12))
     slopes, inverse, _ = weighted(tau2)
     return SchoolLine(slopes[1:], np.sqrt(np.sum(inverse**2, axis=1))[1:], tau2)
+
+
+def _blocks(panels: PanelSet) -> dict[tuple[int, str], list[Panel]]:
+    """Return the cohorts of each year and subject."""
+    found: dict[tuple[int, str], list[Panel]] = {}
+    for panel in panels.panels:
+        found.setdefault((panel.year, panel.subject), []).append(panel)
+    return found
 
 
 def _highest(panels: PanelSet) -> dict[str, IntArray]:

@@ -37,7 +37,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from growth._types import FloatArray, IntArray
+from growth._types import BoolArray, FloatArray, IntArray
 from growth.errors import CohortError, problem
 
 __all__ = ["ErrorProducts", "LinearFit", "fit_linear", "independent_columns"]
@@ -66,6 +66,10 @@ class ErrorProducts:
             if a in place and b in place
         ]
         return ErrorProducts(tuple(pair for pair, _ in both), tuple(v for _, v in both))
+
+    def of_rows(self, kept: BoolArray) -> ErrorProducts:
+        """Return the entries of the students `kept`, shape (n,)."""
+        return ErrorProducts(self.pairs, tuple(values[kept] for values in self.values))
 
     def total(self, p: int) -> FloatArray:
         r"""Return :math:`\sum_i \Omega_i`, shape (p, p)."""

@@ -5,5 +5,15 @@ from growth.study.factors import Range
 from growth.study.file import read_study
 from growth.study.result import Study
 from growth.study.run import run_study
+from growth.study.selection import Selection, compare_specs
 
-__all__ = ["Comparison", "Range", "Study", "compare_runs", "read_study", "run_study"]
+__all__ = [
+    "Comparison",
+    "Range",
+    "Selection",
+    "Study",
+    "compare_runs",
+    "compare_specs",
+    "read_study",
+    "run_study",
+]

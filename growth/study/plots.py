@@ -20,10 +20,22 @@ if TYPE_CHECKING:
 
     Chart: TypeAlias = alt.TopLevelMixin
 
-__all__ = ["StudyPlots"]
+__all__ = [
+    "HIGH",
+    "INK",
+    "LINE",
+    "LOW",
+    "MUTED",
+    "STRONG",
+    "WEAK",
+    "StudyPlots",
+    "altair",
+    "faceted",
+    "names_axis",
+]
 
-_INK, _MUTED, _LINE = "#1f2933", "#616e7c", "#d9dee4"
-_STRONG, _WEAK, _LOW, _HIGH = "#1d5f8a", "#bcd3e3", "#b5512f", "#1d5f8a"
+INK, MUTED, LINE = "#1f2933", "#616e7c", "#d9dee4"
+STRONG, WEAK, LOW, HIGH = "#1d5f8a", "#bcd3e3", "#b5512f", "#1d5f8a"
 _FEWEST = 0.005
 """Shares that round to 0 % get no number in a picture."""
 _ENDS = {
@@ -43,21 +55,21 @@ class StudyPlots:
 
     def decisions(self) -> Chart:
         """Return which decision matters: shares of the variance of school ranks, by subject."""
-        alt = _altair()
+        alt = altair()
         found = self.study.decisions.with_columns(
             told=pl.when(pl.col("main") >= _FEWEST).then((100 * pl.col("main")).round().cast(pl.Int64))
         )
         first = by_group(found, "factor", pl.col("main").mean()).sort("main", descending=True)["factor"]
-        y = alt.Y("factor:N", sort=first.to_list(), title=None, axis=_names(360))
+        y = alt.Y("factor:N", sort=first.to_list(), title=None, axis=names_axis(360))
         x = alt.X(
             "main:Q", title="share of the variance of school ranks", axis=alt.Axis(format="%", tickCount=5)
         )
         base = alt.Chart()
-        layers = [base.mark_bar(color=_STRONG, height=14).encode(x=x, y=y)]
+        layers = [base.mark_bar(color=STRONG, height=14).encode(x=x, y=y)]
         if found["total"].null_count() < found.height:
-            total = base.mark_bar(color=_WEAK, height=22).encode(x=alt.X("total:Q"), y=y)
+            total = base.mark_bar(color=WEAK, height=22).encode(x=alt.X("total:Q"), y=y)
             layers.insert(0, total)
-        text = base.transform_filter("isValid(datum.told)").mark_text(align="left", dx=5, color=_INK)
+        text = base.transform_filter("isValid(datum.told)").mark_text(align="left", dx=5, color=INK)
         place = alt.X("total:Q") if len(layers) > 1 else x
         layers.append(
             text.encode(x=place, y=y, text=alt.Text("label:N")).transform_calculate(label="datum.told + ' %'")
@@ -65,7 +77,7 @@ class StudyPlots:
         wide = len(layers) > 2
         notes = [f"{self._size()}; latest year"]
         notes += ["dark: by itself; light: with its interactions"] if wide else []
-        return _faceted(
+        return faceted(
             alt.layer(*layers), found, "Which decision moves schools", notes, height=26 * len(first)
         )
 
@@ -77,10 +89,10 @@ class StudyPlots:
         by : str
             ``poverty``, ``size`` or ``prior``.
         """
-        alt = _altair()
+        alt = altair()
         found = self._by_level(self.study.who_gains, by)
-        order = [name for name in self._level_names() if name in set(found["choice"])]
-        y = alt.Y("choice:N", sort=order, title=None, axis=_names(360))
+        order = [name for name in self._levelnames_axis() if name in set(found["choice"])]
+        y = alt.Y("choice:N", sort=order, title=None, axis=names_axis(360))
         x = alt.X("change:Q", title="change of the growth percentile [percentile points]")
         names = dict(zip((1, 4), _ENDS[by], strict=True))
         ends = found.filter(pl.col("quartile").is_in([1, 4])).with_columns(
@@ -89,18 +101,18 @@ class StudyPlots:
         colour = alt.Color(
             "schools_with:N",
             title="quarter of schools with",
-            scale=alt.Scale(domain=list(names.values()), range=[_HIGH, _LOW]),
+            scale=alt.Scale(domain=list(names.values()), range=[HIGH, LOW]),
             legend=alt.Legend(orient="top", labelLimit=300, titleLimit=300),
         )
         base = alt.Chart()
         layers = [
-            base.mark_rule(color=_MUTED, strokeDash=[3, 3]).encode(x=alt.datum(0)),
-            base.mark_line(color=_LINE, strokeWidth=4).encode(x=x, y=y, detail="choice:N"),
+            base.mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x=alt.datum(0)),
+            base.mark_line(color=LINE, strokeWidth=4).encode(x=x, y=y, detail="choice:N"),
             base.mark_circle(size=110, opacity=1).encode(x=x, y=y, color=colour),
         ]
         against = "mean over the variants with a choice, against the mean of all variants"
         notes = ["one choice changed, against the base" if self._alone() else against, self._size()]
-        return _faceted(alt.layer(*layers), ends, "Who gains", notes, height=26 * len(order))
+        return faceted(alt.layer(*layers), ends, "Who gains", notes, height=26 * len(order))
 
     def level_changes(self, variant: int | None = None) -> Chart:
         """Return where schools of each level of the base end up.
@@ -110,7 +122,7 @@ class StudyPlots:
         variant : int, optional
             Row of ``Study.design``; the mean over all variants if not given.
         """
-        alt = _altair()
+        alt = altair()
         found = self.study.level_changes
         if variant is not None:
             found = found.filter(variant=variant)
@@ -134,7 +146,7 @@ class StudyPlots:
         layers = [
             base.mark_rect(stroke="white").encode(x=x, y=y, color=colour),
             base.transform_filter("datum.level == datum.level_base")
-            .mark_rect(fillOpacity=0, stroke=_INK, strokeWidth=1.5)
+            .mark_rect(fillOpacity=0, stroke=INK, strokeWidth=1.5)
             .encode(x=x, y=y),
             base.transform_filter("isValid(datum.told)")
             .mark_text(fontSize=10)
@@ -142,16 +154,16 @@ class StudyPlots:
                 x=x,
                 y=y,
                 text="told:Q",
-                color=alt.condition("datum.share > 0.55", alt.value("white"), alt.value(_INK)),
+                color=alt.condition("datum.share > 0.55", alt.value("white"), alt.value(INK)),
             ),
         ]
         label = "mean over all variants" if variant is None else str(self.study.design["label"][variant])
         notes = [f"percent of the schools of each level of the base; {label}"]
-        return _faceted(alt.layer(*layers), cells, "Which levels change", notes, height=300, width=320)
+        return faceted(alt.layer(*layers), cells, "Which levels change", notes, height=300, width=320)
 
     def profiles(self) -> Chart:
         """Return how firmly each school's level stands: the levels of 95 % of the variants."""
-        alt = _altair()
+        alt = altair()
         levels = self.study.profiles.filter(pl.col("level_base").is_not_null())
         base_place = (
             latest(self.study.schools).filter(variant=0).select("subject", "school_id", "growth_percentile")
@@ -177,19 +189,19 @@ class StudyPlots:
         colour = alt.Color(
             "firmness:N",
             title="95 % of the variants give",
-            scale=alt.Scale(domain=list(_FIRMNESS.values()), range=[_WEAK, _STRONG, _LOW]),
+            scale=alt.Scale(domain=list(_FIRMNESS.values()), range=[WEAK, STRONG, LOW]),
             legend=alt.Legend(orient="top", labelLimit=300, titleLimit=300),
         )
         tooltip = ["school_id:N", "sentence:N"]
         base = alt.Chart()
         layers = [
             base.mark_rule(strokeWidth=2.4).encode(x=x, y=y, y2="high:Q", color=colour, tooltip=tooltip),
-            base.mark_tick(color=_INK, thickness=2, width=4).encode(
+            base.mark_tick(color=INK, thickness=2, width=4).encode(
                 x=x, y=alt.Y("level_base:Q", axis=axis, scale=scale), tooltip=tooltip
             ),
         ]
         notes = [f"bars: levels of 95 % of the variants; black: level in the base; {self._size()}"]
-        return _faceted(alt.layer(*layers), found, "How firmly levels stand", notes, height=260, width=420)
+        return faceted(alt.layer(*layers), found, "How firmly levels stand", notes, height=260, width=420)
 
     def _alone(self) -> bool:
         """Whether decisions were varied one at a time."""
@@ -198,7 +210,7 @@ class StudyPlots:
     def _size(self) -> str:
         return f"{len(self.study.variants):,} variants"
 
-    def _level_names(self) -> list[str]:
+    def _levelnames_axis(self) -> list[str]:
         return [
             f"{factor.name} = {level}"
             for factor in self.study.factors
@@ -240,19 +252,21 @@ def _firmness(steps: pl.Expr) -> pl.Expr:
     return name
 
 
-def _altair() -> Any:  # noqa: ANN401
+def altair() -> Any:  # noqa: ANN401
+    """Return the library behind the pictures, or say how to get it."""
     try:
-        import altair
+        import altair as found
     except ModuleNotFoundError:
         raise GrowthError(problem("Pictures need altair", fix='pip install "growth[report]"')) from None
-    return altair
+    return found
 
 
-def _names(limit: int) -> Any:  # noqa: ANN401
-    return _altair().Axis(labelLimit=limit, ticks=False, domain=False)
+def names_axis(limit: int) -> Any:  # noqa: ANN401
+    """Return an axis of names of up to `limit` pixels."""
+    return altair().Axis(labelLimit=limit, ticks=False, domain=False)
 
 
-def _faceted(
+def faceted(
     layers: Any,  # noqa: ANN401
     data: pl.DataFrame,
     title: str,
@@ -262,17 +276,17 @@ def _faceted(
     width: int = 340,
 ) -> Chart:
     """Return one panel per subject, side by side, in one style."""
-    alt = _altair()
+    alt = altair()
     columns = alt.Facet("subject:N", title=None, header=alt.Header(labelFontSize=13, labelFontWeight="bold"))
     chart: Chart = (
         layers.properties(width=width, height=height)
         .facet(facet=columns, columns=2, data=data)
         .properties(
-            title=alt.TitleParams(title, subtitle=notes, anchor="start", fontSize=16, subtitleColor=_MUTED)
+            title=alt.TitleParams(title, subtitle=notes, anchor="start", fontSize=16, subtitleColor=MUTED)
         )
         .configure_view(stroke=None)
         .configure_axis(
-            labelColor=_INK, titleColor=_MUTED, titleFontWeight="normal", gridColor=_LINE, domainColor=_LINE
+            labelColor=INK, titleColor=MUTED, titleFontWeight="normal", gridColor=LINE, domainColor=LINE
         )
         .configure_facet(spacing=28)
     )

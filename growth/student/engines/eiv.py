@@ -29,7 +29,7 @@ from growth.student.design import power_terms
 from growth.student.engines.linear import LinearGrowth, placed, placed_frozen, predicted
 from growth.student.frozen import FrozenCohort
 
-__all__ = ["eiv_growth"]
+__all__ = ["eiv_growth", "require_known_errors"]
 
 
 def eiv_growth(panel: Panel, spec: GrowthSpec, frozen: FrozenCohort | None = None) -> LinearGrowth:
@@ -43,9 +43,7 @@ def eiv_growth(panel: Panel, spec: GrowthSpec, frozen: FrozenCohort | None = Non
     SpecError
         If the panel has no CSEM, or a covariate whose error is not known.
     """
-    if panel.csem is None:
-        raise SpecError(f"{panel.key}: the engine 'eiv' needs the CSEM of the priors (measurement.csem).")
-    _refuse_unknown_errors(panel)
+    require_known_errors(panel)
     if frozen is not None:
         return placed_frozen(panel, spec, frozen)
     terms = power_terms(panel, spec, panel.csem)
@@ -63,8 +61,16 @@ def eiv_growth(panel: Panel, spec: GrowthSpec, frozen: FrozenCohort | None = Non
     return placed(panel, fit)
 
 
-def _refuse_unknown_errors(panel: Panel) -> None:
-    """Let through covariates without error, and the school mean whose error is known."""
+def require_known_errors(panel: Panel) -> None:
+    """Let through priors with CSEM, covariates without error, and the school mean whose error is known.
+
+    Raises
+    ------
+    SpecError
+        If the panel has no CSEM, or a covariate whose error is not known.
+    """
+    if panel.csem is None:
+        raise SpecError(f"{panel.key}: the engine 'eiv' needs the CSEM of the priors (measurement.csem).")
     strange = [n for n in panel.covariate_names if "prior" in n.split(":") and n != PRIOR_MEAN]
     if strange:
         raise SpecError(

@@ -40,7 +40,7 @@ from growth.student.least_squares import LinearFit
 from growth.student.models import NormalModel
 from growth.student.result import StudentGrowth, sgp_of
 
-__all__ = ["NormalGrowth", "SpreadCourse", "normal_cuts", "normal_growth"]
+__all__ = ["NormalGrowth", "SpreadCourse", "course_of_spread", "normal_cuts", "normal_growth"]
 
 _MANY, _FEW = (0.05, 0.275, 0.5, 0.725, 0.95), (0.1, 0.5, 0.9)
 _ENOUGH = 100
@@ -134,7 +134,7 @@ def normal_growth(panel: Panel, spec: GrowthSpec, frozen: FrozenCohort | None = 
     if frozen is None:
         terms = spline_terms(panel, spec)
         fit = predicted(panel, terms.matrix, terms.names)
-        course = _course_of_spread(fit.fitted, panel.score - fit.fitted)
+        course = course_of_spread(fit.fitted, panel.score - fit.fitted)
     else:
         model = frozen.model
         assert isinstance(model, NormalModel)
@@ -166,8 +166,18 @@ def normal_cuts(growth: NormalGrowth, percentiles: tuple[int, ...]) -> FloatArra
     return np.asarray(growth.expected[:, None] + growth.spread[:, None] * z)
 
 
-def _course_of_spread(fitted: FloatArray, residual: FloatArray) -> SpreadCourse:
-    """Fit the course of the spread by the likelihood of the residuals."""
+def course_of_spread(fitted: FloatArray, residual: FloatArray) -> SpreadCourse:
+    """Fit the course of the spread by the likelihood of the residuals.
+
+    Parameters
+    ----------
+    fitted, residual : ndarray, shape (n,) [scale-score points]
+
+    Raises
+    ------
+    ConvergenceError
+        If the spread could not be fitted.
+    """
     from scipy.optimize import minimize
 
     shares = _MANY if len(fitted) >= _ENOUGH else _FEW
