@@ -16,7 +16,7 @@ and places all students on its curves. Knots stay where they are. A cohort of wh
 keeps its curves in that sample.
 
 Each sample has its own stream of random numbers, and samples are summed in their order: results are equal bit
-for bit for any number of threads.
+for bit for any number of threads, and wherever an interrupted run goes on.
 
 References
 ----------
@@ -26,6 +26,7 @@ References
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -36,8 +37,10 @@ from threadpoolctl import threadpool_limits
 
 from growth._types import FloatArray, IntArray
 from growth.panel import Panel, PanelSet, StudentTable
+from growth.pipeline.resume import panel_digest
+from growth.pipeline.shelf import Shelf
 from growth.pipeline.students import Fitted
-from growth.school import Errors, Inputs, SampleStatistics, SchoolSamples
+from growth.school import Enrolment, Errors, Inputs, SampleStatistics, SchoolSamples
 from growth.school.bands import DrawRule
 from growth.spec import GrowthSpec
 from growth.student import FrozenCurves, compose, frozen_cohort, placed_again, spline_terms
@@ -90,6 +93,8 @@ class Refits:
     scale: FloatArray
     """What residuals are divided by, shape (n,)."""
     samples: Sequence[SchoolSamples]
+    digest: str
+    """Of what all this was made from."""
 
     @classmethod
     def of(
@@ -99,6 +104,7 @@ class Refits:
         fitted: Sequence[Fitted],
         inputs: Sequence[Inputs],
         spec: GrowthSpec,
+        enrolment: Enrolment | None = None,
     ) -> Refits:
         """Gather the cohorts of a run and the school results that errors are wanted of."""
         rows = inputs[0].counted.rows
@@ -127,6 +133,12 @@ class Refits:
             row=np.concatenate([one.fitted.panel.row for one in cohorts])[place],
             scale=inputs[0].scale,
             samples=[SchoolSamples(one, spec.school) for one in inputs],
+            digest=_digest(
+                table.digest,
+                "" if enrolment is None else enrolment.digest,
+                spec.digest,
+                *(panel_digest(one.fitted.panel) for one in cohorts),
+            ),
         )
 
     def sample(self, number: int) -> list[SampleStatistics]:
@@ -184,21 +196,31 @@ class Refits:
         return offsets
 
 
-def refit_errors(refits: Refits, threads: int) -> list[Mapping[str, Errors]]:
+def refit_errors(refits: Refits, threads: int, shelf: Shelf) -> list[Mapping[str, Errors]]:
     """Return standard errors by group, for each of the inputs that `refits` was made of.
+
+    A sample that the shelf has is not drawn again.
 
     Raises
     ------
     ConvergenceError
         If a refit could not be proven optimal.
     """
+
+    def one(number: int) -> list[SampleStatistics]:
+        return shelf.part("refit", _digest(refits.digest, str(number)), lambda: refits.sample(number))
+
     with threadpool_limits(limits=1, user_api="blas"):
         workers = joblib.Parallel(n_jobs=threads, prefer="threads", return_as="generator")
         count = refits.spec.school.replicates
-        for found in workers(joblib.delayed(refits.sample)(number) for number in range(count)):
+        for found in workers(joblib.delayed(one)(number) for number in range(count)):
             for samples, statistics in zip(refits.samples, found, strict=True):
                 samples.add(statistics)
     return [samples.errors() for samples in refits.samples]
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def draw_schools(strata: Strata, stream: np.random.Generator) -> FloatArray:

@@ -1,8 +1,10 @@
-"""Cohorts that an interrupted run has finished, kept so that the next one goes on from there.
+"""Cohorts and refits that an interrupted run has finished, kept so that the next one goes on from there.
 
-One file per cohort, named by a digest of everything that its result depends on: its numbers, the
-specification, the engine's own source and the libraries. Another input, choice or version never meets it. A
-file holds results in the order of the cohort's rows and no ids; like scores they are student data.
+One file per cohort and per refit, named by a digest of everything that its result depends on: its numbers,
+the specification, the engine's own source and the libraries. Another input, choice or version never meets it.
+A cohort's file holds results in the order of its rows and no ids; like scores they are student data.
+
+Composition, school results and levels are not kept: they take seconds, and come out the same bit for bit.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from growth._types import FloatArray, IntArray
-from growth.disk import whole_file
+from growth.disk import remove_leavings, whole_file
 from growth.errors import StoreError, problem
 from growth.panel import Panel
 from growth.pipeline.codec import decoded, encoded
@@ -26,9 +29,11 @@ from growth.student.simex import code_digest
 
 __all__ = ["ResumeShelf", "load_cohort", "panel_digest", "save_cohort"]
 
+T = TypeVar("T")
+
 
 class ResumeShelf(Shelf):
-    """Keeps finished cohorts in a folder.
+    """Keeps finished cohorts, and parts of other stages, in a folder.
 
     Cohorts placed on frozen models are not kept: they are placed again as fast.
 
@@ -40,8 +45,9 @@ class ResumeShelf(Shelf):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        remove_leavings(folder)
         self.found: list[str] = []
-        """Keys of the cohorts that were there already."""
+        """Keys of the cohorts, and kinds of the parts, that were there already."""
 
     def cohort(self, panel: Panel, spec: GrowthSpec, make: Callable[[GrowthSpec], Fitted]) -> Fitted:
         """Return a cohort's growth as it was kept, or make and keep it.
@@ -51,22 +57,43 @@ class ResumeShelf(Shelf):
         StoreError
             If it cannot be kept.
         """
-        parts = "\n".join([panel_digest(panel), spec.digest, code_digest()])
-        file = self._folder / f"cohort-{hashlib.sha256(parts.encode()).hexdigest()[:40]}"
+        file = self._file("cohort", panel_digest(panel), spec.digest)
         if (known := load_cohort(file, panel)) is not None:
             self.found.append(panel.key)
             return known
         one = make(spec)
         if one.frozen is None:
-            self._keep(one, file)
+            self._keep(lambda: save_cohort(one, file))
         return one
 
-    def _keep(self, one: Fitted, file: Path) -> None:
+    def part(self, kind: str, digest: str, make: Callable[[], T]) -> T:
+        """Return a part of a stage as it was kept, or make and keep it.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be kept.
+        """
+        file = self._file(kind, digest)
+        try:
+            known: T = decoded(file.read_bytes())
+        except (OSError, ValueError):  # there is none, or it was damaged by others
+            one = make()
+            self._keep(lambda: _write(one, file))
+            return one
+        self.found.append(kind)
+        return known
+
+    def _file(self, kind: str, *parts: str) -> Path:
+        whole = "\n".join([*parts, code_digest()])
+        return self._folder / f"{kind}-{hashlib.sha256(whole.encode()).hexdigest()[:40]}"
+
+    def _keep(self, save: Callable[[], None]) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            save_cohort(one, file)
+            save()
         except OSError as error:
-            what = f"A finished cohort cannot be kept in {str(self._folder)!r}: {error.strerror}"
+            what = f"What is finished cannot be kept in {str(self._folder)!r}: {error.strerror}"
             fix = "make room or choose another folder, and run again with --resume"
             raise StoreError(problem(what, fix=fix)) from None
 
@@ -93,8 +120,7 @@ def save_cohort(one: Fitted, file: Path) -> None:
     OSError
         If it cannot be written.
     """
-    with whole_file(file) as aside:
-        aside.write_bytes(encoded((one.growth, one.intervals, one.seconds)))
+    _write((one.growth, one.intervals, one.seconds), file)
 
 
 def load_cohort(file: Path, panel: Panel) -> Fitted | None:
@@ -104,3 +130,8 @@ def load_cohort(file: Path, panel: Panel) -> Fitted | None:
     except (OSError, ValueError):
         return None
     return Fitted(panel, growth, intervals, seconds) if len(growth.sgp) == len(panel) else None
+
+
+def _write(value: object, file: Path) -> None:
+    with whole_file(file) as aside:
+        aside.write_bytes(encoded(value))

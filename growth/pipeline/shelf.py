@@ -47,6 +47,10 @@ class Shelf:
         """Return a cohort's growth: `make` of the specification."""
         return make(spec)
 
+    def part(self, kind: str, digest: str, make: Callable[[], T]) -> T:
+        """Return one of many equal parts of a stage: `make()`. The digest is of all that it depends on."""
+        return make()
+
 
 def narrowed(name: Stage, spec: GrowthSpec) -> GrowthSpec:
     """Return the specification with the parts that a stage does not look at as they are by default."""

@@ -80,9 +80,9 @@ def run(
         For ``measurement.csem = "function"``: called with (scores, subject, grade, year), the scores of shape
         (n,), it returns their conditional standard errors of measurement, shape (n,).
     checkpoints : str or Path, optional
-        Folder in which finished cohorts, and SIMEX's finished replicates, are kept: interrupted and started
-        again with the same input, a run goes on there, to the same results bit for bit. Its files hold
-        student data without ids; delete them when the run is done.
+        Folder in which finished cohorts, refits of ``school.standard_error``, and SIMEX's finished replicates
+        are kept: interrupted and started again with the same input, a run goes on there, to the same results
+        bit for bit. Its files hold student data without ids; delete them when the run is done.
     enrolment : path, frame or Enrolment, optional
         For ``school.share = "enrolment"``: one row per student, year and school, with the share of the year;
         see `growth.school.read_enrolment`. It decides in which schools results count, and nothing else:
@@ -178,7 +178,9 @@ def walk(
             spec,
             places,
             kept=(None, None) if freeze is None else (freeze.norms, freeze.cuts),
-            resample=lambda wanted: refit_errors(Refits.of(source, panels, fitted, wanted, spec), threads),
+            resample=lambda wanted: refit_errors(
+                Refits.of(source, panels, fitted, wanted, spec, places), threads, shelf
+            ),
         )
 
     with (
