@@ -111,12 +111,14 @@ def main() -> int:
     chosen = arguments.parse_args()
     begun, machine = time.monotonic(), stamp()
     with tempfile.TemporaryDirectory() as place:
-        trials = list(kill_trials(Path(place), chosen.trials, random.Random(chosen.seed)))
-    machine["minutes"] = f"{(time.monotonic() - begun) / 60:.0f}"
-    text = table(trials, machine)
+        trials: list[Trial] = []
+        for trial in kill_trials(Path(place), chosen.trials, random.Random(chosen.seed)):
+            trials.append(trial)
+            machine["minutes"] = f"{(time.monotonic() - begun) / 60:.0f}"
+            text = table(trials, machine)
+            if chosen.out:
+                (HERE / "results" / f"{chosen.out}.md").write_text(text + "\n", "utf-8")
     print(text)
-    if chosen.out:
-        (HERE / "results" / f"{chosen.out}.md").write_text(text + "\n", "utf-8")
     return 0
 
 
