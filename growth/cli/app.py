@@ -72,7 +72,8 @@ SpecOption = Annotated[
 JobsOption = Annotated[int, typer.Option("--n-jobs", help="Threads; -1: all cores. Results do not change.")]
 TABLES = typer.Argument(
     metavar="FILE...",
-    help="Text or Parquet file, or several of the same columns; or duckdb:///FILE?table=NAME.",
+    help="Text or Parquet file, or several of the same columns; or the address of a database, "
+    "duckdb:///FILE?table=NAME or postgresql://HOST/NAME?table=NAME (or query=SELECT ...).",
     show_default=False,
 )
 
@@ -239,9 +240,20 @@ def sources(files: list[str] | None) -> str | list[str]:
     if not files:
         raise typer.BadParameter("name a file")
     for file in files:
-        if not file.startswith("duckdb://") and not Path(file).is_file():
+        if "://" in file:
+            _check_address(file, alone=len(files) == 1)
+        elif not Path(file).is_file():
             raise typer.BadParameter(f"there is no file {file!r}")
     return files[0] if len(files) == 1 else files
+
+
+def _check_address(address: str, *, alone: bool) -> None:
+    """Refuse an address of no known kind, without showing it: it may hold a password."""
+    kind = address.split("://")[0]
+    if kind not in ("duckdb", "postgresql", "postgres"):
+        raise typer.BadParameter(f"databases of kind {kind!r} are not read; duckdb:// and postgresql:// are")
+    if not alone:
+        raise typer.BadParameter("a database is read by itself: write a query that puts tables together")
 
 
 @contextmanager

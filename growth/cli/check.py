@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,6 +46,7 @@ def check(
     source = sources(files)
     with _answerable():
         from growth.panel import build_panels, read_table
+        from growth.panel.databases import without_password
 
         # what no choice needs is not read: a check is quick
         table = read_table(source, choices.replace({"columns.carry": []}))
@@ -62,7 +64,7 @@ def check(
         for panel in panels.panels:
             cohorts.add_row(panel.key, f"{len(panel):,}", str(len(panel.pattern.priors)), panel.norm_group)
         _print(cohorts)
-        named = " ".join(files or ())
+        named = " ".join(quote(without_password(file)) for file in files or ())
         typer.echo(f"Ready: {len(panels.panels)} cohorts. Compute with: growth run {named} --spec {spec}")
 
 

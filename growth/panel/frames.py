@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import polars as pl
 
 from growth.errors import ColumnError, TableError, problem
+from growth.panel.databases import Choice, columns_kept, is_address, read_database
 from growth.panel.text_files import TextFormat, read_text_file
 
 __all__ = ["CallerFrame", "FrameKind", "Loaded", "hand_back", "load"]
@@ -23,12 +24,8 @@ CallerFrame: TypeAlias = Any
 """A polars, pandas, pyarrow or DuckDB frame."""
 FrameKind: TypeAlias = Literal["polars", "polars_lazy", "pandas", "pyarrow", "duckdb"]
 
-Choice: TypeAlias = Callable[[list[str]], Collection[str]]
-"""Column names -> some of them."""
-
-_READABLE = "CSV or Parquet files, DuckDB databases, and pandas, polars, pyarrow and DuckDB frames"
+_READABLE = "CSV or Parquet files, addresses of databases, and pandas, polars, pyarrow and DuckDB frames"
 _TEXT_FILES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".tsv", ".tsv.gz")
-_DATABASE = "duckdb://"
 _YEAR_IN_NAME = re.compile(r"(?<!\d)((?:19|20|21)\d{2}(?:[-_](?:\d{4}|\d{2}))?)(?!\d)")
 
 
@@ -55,8 +52,8 @@ def load(
     Parameters
     ----------
     source : path, frame or sequence of paths
-        Files of one kind with the same columns are put one under the other. ``duckdb:///FILE?table=NAME`` and
-        ``duckdb:///FILE?query=SELECT ...`` name a table or query of a DuckDB database, which is only read.
+        Files of one kind with the same columns are put one under the other. Addresses of databases are those
+        of `growth.panel.databases`.
     text_columns : callable
         Column names -> the columns that a CSV reader must not guess the type of (leading zeros).
     wanted : callable, optional
@@ -71,13 +68,13 @@ def load(
     TableError
         If the file is missing or unreadable, or the object is no supported frame.
     """
-    in_files = isinstance(source, str | Path | list | tuple) and not str(source).startswith(_DATABASE)
+    in_files = isinstance(source, str | Path | list | tuple) and not is_address(source)
     if name_year and not in_files:
         raise TableError(
             problem("columns.year_from_file_name needs files", fix="give columns.fixed.year instead")
         )
-    if isinstance(source, str) and source.startswith(_DATABASE):
-        return _load_database(source.removeprefix(_DATABASE), wanted)
+    if is_address(source):
+        return Loaded(read_database(source, wanted), "polars", None)
     if isinstance(source, str | Path):
         source = [source]
     named = isinstance(source, list | tuple) and all(isinstance(path, str | Path) for path in source)
@@ -161,7 +158,7 @@ def _read_parquet(path: Path, wanted: Choice | None) -> pl.DataFrame:
         columns = list(pl.read_parquet_schema(path))
     except (Exception, pl.exceptions.PanicException):
         raise TableError(_damaged(path)) from None
-    kept = _kept(columns, wanted)
+    kept = columns_kept(columns, wanted)
     try:
         return pl.read_parquet(path, columns=kept)
     except (Exception, pl.exceptions.PanicException):
@@ -177,62 +174,6 @@ def _damaged(path: Path) -> str:
     )
 
 
-def _kept(columns: list[str], wanted: Choice | None) -> list[str]:
-    if wanted is None:
-        return columns
-    chosen = wanted(columns)
-    return [name for name in columns if name in chosen]
-
-
-def _load_database(address: str, wanted: Choice | None) -> Loaded:
-    name, _, rest = address.partition("?")
-    key, _, value = rest.partition("=")
-    relative = Path(name.removeprefix("/"))
-    path = relative if relative.is_file() else Path(name)
-    if key not in ("table", "query") or not value:
-        raise TableError(
-            problem(
-                "The address of a database names no table",
-                rule="duckdb:///FILE?table=NAME or duckdb:///FILE?query=SELECT ...",
-                fix="add ?table= and the name of a table or view",
-            )
-        )
-    if not path.is_file():
-        raise TableError(problem(f"There is no file {str(path)!r}", fix="check the path"))
-    duckdb = _duckdb()
-    try:
-        with duckdb.connect(str(path), read_only=True) as database:
-            relation = database.table(value) if key == "table" else database.sql(value)
-            if relation is not None:
-                return Loaded(_of_relation(relation, wanted), "polars", None)
-            raise duckdb.Error
-    except duckdb.Error:
-        raise TableError(
-            problem(
-                f"The {key} cannot be read from {path.name!r}",
-                rule="a DuckDB database that no other program has open for writing; SQL that DuckDB runs",
-                fix="try the same in DuckDB itself, whose messages may quote data",
-            )
-        ) from None
-
-
-def _duckdb() -> Any:  # noqa: ANN401
-    try:
-        import duckdb
-    except ModuleNotFoundError:
-        raise TableError(
-            problem("Reading a database needs DuckDB", fix="pip install 'growth[frames]'")
-        ) from None
-    return duckdb
-
-
-def _of_relation(relation: CallerFrame, wanted: Choice | None) -> pl.DataFrame:
-    kept = _kept(list(relation.columns), wanted)
-    quoted = ['"' + name.replace('"', '""') + '"' for name in kept]
-    frame: pl.DataFrame = relation.project(", ".join(quoted)).pl()
-    return frame
-
-
 def _load_frame(source: CallerFrame, wanted: Choice | None) -> Loaded:
     import narwhals as nw
 
@@ -246,7 +187,7 @@ def _load_frame(source: CallerFrame, wanted: Choice | None) -> Loaded:
     except nw.exceptions.DuplicateError:
         raise ColumnError(_repeated_names(source)) from None
     kind = _kind(wrapped)
-    kept = _kept(columns, wanted)
+    kept = columns_kept(columns, wanted)
     if len(kept) < len(columns):
         wrapped = wrapped.select(kept)
     try:

@@ -82,8 +82,9 @@ def read_table(source: CallerFrame | str | Path | Sequence[str | Path], spec: Gr
     ----------
     source : path, frame or sequence of paths
         Text (``.csv``, ``.txt``, ``.tsv``, ``.gz``) or Parquet file, or several of the same columns;
-        ``duckdb:///FILE?table=NAME`` or ``?query=SELECT ...``; pandas, polars (eager or lazy), pyarrow or
-        DuckDB frame. It is not changed. ``growth.panel.layouts`` has the layouts that are known.
+        address of a table or query in DuckDB or PostgreSQL (`growth.panel.databases`); pandas, polars (eager
+        or lazy), pyarrow or DuckDB frame. It is not changed. ``growth.panel.layouts`` has the layouts that
+        are known.
     spec : GrowthSpec
         ``spec.columns`` says how the table is laid out and named, ``spec.rows`` what happens to rows that
         break a rule; ``spec.scale``, ``spec.peers``, ``spec.groups``, ``spec.school`` and
