@@ -22,7 +22,9 @@ from growth import GrowthRun, GrowthSpec
 from growth.audit import verify_run
 from growth.errors import GrowthError, StoreError
 from growth.pipeline import resume as resume_module
+from growth.pipeline.bootstrap import Refits
 from growth.pipeline.codec import decoded, encoded
+from growth.school import SampleStatistics
 from growth.store import load_run
 
 SMALL = {
@@ -151,6 +153,33 @@ class TestFaults:
         assert len(kept) == 2
         same(growth.run(city_file, spec, checkpoints=tmp_path), plain)
         assert set(tmp_path.iterdir()) > kept
+
+    def test_finished_refits_are_found_again(
+        self, city_file: Path, spec: GrowthSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        chosen = spec.replace(
+            {"school.standard_error": "refit", "school.replicates": 20, "quantiles.count": 20}
+        )
+        drawn: list[int] = []
+        real = Refits.sample
+
+        def sample(refits: Refits, number: int) -> list[SampleStatistics]:
+            if number == stop:
+                raise MemoryError
+            drawn.append(number)
+            return real(refits, number)
+
+        monkeypatch.setattr(Refits, "sample", sample)
+        stop = 12
+        with pytest.raises(MemoryError):
+            growth.run(city_file, chosen, checkpoints=tmp_path)
+        stop = -1
+        again = growth.run(city_file, chosen, checkpoints=tmp_path, n_jobs=2)
+        assert sorted(drawn) == list(range(20))
+        same(again, growth.run(city_file, chosen))
+        drawn.clear()
+        growth.run(city_file, chosen.replace({"school.seed": 5}), checkpoints=tmp_path)
+        assert len(drawn) == 20
 
     def test_a_full_disk_ends_with_a_message_and_goes_on(
         self, command: list[str], plain: GrowthRun, tmp_path: Path

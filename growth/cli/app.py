@@ -77,6 +77,15 @@ TABLES = typer.Argument(
     show_default=False,
 )
 
+AgainOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--table",
+        help="Table that the run was made from: a file, as often as there were several, or an address.",
+        metavar="FILE",
+    ),
+]
+
 
 def main() -> None:
     """Run the command line."""

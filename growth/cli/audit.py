@@ -7,24 +7,21 @@ from typing import Annotated
 
 import typer
 
-from growth.cli.app import _DATA, _answerable, app
+from growth.cli.app import _DATA, AgainOption, _answerable, app, sources
 
 __all__ = ["diff_command", "explain_command", "verify_command"]
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", file_okay=False)]
-TableOption = Annotated[
-    Path | None,
-    typer.Option("--table", help="Table that the run was made from.", metavar="FILE", dir_okay=False),
-]
 
 
 @app.command("verify")
-def verify_command(run: RunArgument, table: TableOption = None) -> None:
+def verify_command(run: RunArgument, table: AgainOption = None) -> None:
     """Check a run folder; with its table, prove its curves and compute its percentiles again."""
+    given = sources(table) if table else None
     with _answerable():
         from growth.audit import verify_run
 
-        found = verify_run(run, table)
+        found = verify_run(run, given)
         words = {True: "ok", False: "WRONG", None: "not checked"}
         for check in found.checks:
             typer.echo(f"{words[check.holds]:<12} {check.name}: {check.detail}")
@@ -37,24 +34,25 @@ def explain_command(
     run: RunArgument,
     student: Annotated[str | None, typer.Option(help="student_id.", metavar="KEY")] = None,
     school: Annotated[str | None, typer.Option(help="school_id.", metavar="KEY")] = None,
-    table: TableOption = None,
+    table: AgainOption = None,
 ) -> None:
     """Say where the results of one student or one school come from, step by step."""
     if (student is None) == (school is None):
         raise typer.BadParameter("name --student or --school")
+    given = sources(table) if table else None
     with _answerable():
         from growth.audit import explain_school, explain_student
         from growth.store import load_run
 
         stored = load_run(run)
         found = (
-            explain_student(stored, student, table)
+            explain_student(stored, student, given)
             if student is not None
             else explain_school(stored, str(school))
         )
         for account in found:
             typer.echo(repr(account))
-        if student is not None and table is None:
+        if student is not None and given is None:
             typer.echo("With --table FILE: prior scores, curves and what another score would give.")
 
 

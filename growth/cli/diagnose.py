@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from growth.cli.app import JobsOption, _answerable, _print, _table, app
+from growth.cli.app import AgainOption, JobsOption, _answerable, _print, _table, app, sources
 
 if TYPE_CHECKING:
     from growth.diagnose import Diagnostics
@@ -18,27 +18,23 @@ __all__ = ["diagnose_command"]
 @app.command("diagnose")
 def diagnose_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", file_okay=False, exists=True)],
-    table: Annotated[
-        Path | None,
-        typer.Option(
-            help="The table of the run: cohorts are fitted again without some of the schools.",
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
-        ),
-    ] = None,
+    table: AgainOption = None,
     out: Annotated[Path | None, typer.Option(help="HTML file of verdicts and pictures to write.")] = None,
     n_jobs: JobsOption = -1,
     rules: Annotated[bool, typer.Option("--rules", help="Show the rule behind each verdict.")] = False,
 ) -> None:
-    """Examine a run: fit, calibration, correlations, ceilings, outliers, and a verdict on each."""
+    """Examine a run: fit, calibration, correlations, ceilings, outliers, and a verdict on each.
+
+    With --table cohorts are fitted again without some of the schools.
+    """
+    given = sources(table) if table else None
     with _answerable():
         from growth.diagnose import diagnose, require_pictures, write_page
         from growth.store import load_run
 
         if out is not None:
             require_pictures()
-        found = diagnose(load_run(run), table, n_jobs=n_jobs)
+        found = diagnose(load_run(run), given, n_jobs=n_jobs)
         _show(found, rules)
         if out is not None:
             typer.echo(f"Pictures: {write_page(found, out)}")
