@@ -36,6 +36,7 @@ FLOORS: dict[str, int] = {
     "study": 9,
     "release": 10,
     "report": 10,
+    "plot": 11,
     "cli": 11,
 }
 """Rooms by floor; a room may import from lower floors only, and from itself."""
@@ -185,6 +186,7 @@ def _loaded_by(statement: str) -> set[str]:
         ("import growth; growth.GrowthSpec", LIBRARIES - {"numpy", "pydantic"}),
         ("import growth; growth.run", HEAVY | {"pandas", "pyarrow", "typer", "rich"}),
         ("import growth.report", HEAVY | {"pandas", "pyarrow", "typer"}),
+        ("import growth.plot", HEAVY | {"pandas", "pyarrow", "typer"}),
         ("import growth.diagnose", HEAVY | {"pandas", "pyarrow", "typer", "rich"}),
         ("import growth.store", HEAVY | {"pandas", "pyarrow", "typer", "rich"}),
     ],

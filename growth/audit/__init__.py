@@ -1,5 +1,6 @@
 """What an appeal asks of a stored run: is it whole and right, where does a number come from, what changed."""
 
+from growth.audit.ahead import student_projection
 from growth.audit.differences import Difference, difference
 from growth.audit.fan import student_fan
 from growth.audit.school import SchoolAccount, explain_school
@@ -16,5 +17,6 @@ __all__ = [
     "explain_school",
     "explain_student",
     "student_fan",
+    "student_projection",
     "verify_run",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,11 @@ class SchoolIndex:
     """Rows of metrics that do not apply to the school's type."""
     exact: dict[tuple[int, str], Fraction] = field(repr=False)
     """(year, school_id) -> the index as a fraction."""
+
+    @property
+    def plot(self) -> Any:  # noqa: ANN401
+        """Altair charts, `growth.plot.IndexPlots`: ``schools()``, and ``school(school_id)``."""
+        return import_module("growth.plot").IndexPlots(self)  # by name: pictures live further up the street
 
     def __repr__(self) -> str:
         shown = self.index["index"].drop_nulls()

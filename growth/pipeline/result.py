@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
+from importlib import import_module
 from typing import Any
 
 import polars as pl
@@ -165,6 +166,16 @@ class GrowthRun:
                 )
         return tuple(notices)
 
+    @property
+    def plot(self) -> Any:  # noqa: ANN401
+        """Altair charts, one method each: `growth.plot.RunPlots`.
+
+        ``bubbles``, ``caterpillar``, ``levels``, ``changes`` of a subject; ``chances`` and ``years`` of a
+        school; ``waterfall``; ``system``, the system growth chart; ``student``, one student's scores, fans
+        and projection. They need the extra ``growth[report]``.
+        """
+        return import_module("growth.plot").RunPlots(self)  # by name: pictures live further up the street
+
     def describe(self, student_id: str) -> tuple[str, ...]:
         """Return a student's results in words, each with its interval, in the order of the students frame.
 
@@ -317,7 +328,7 @@ class GrowthRun:
 
     def _next_steps(self) -> str:
         frames = " ".join(f".{name}" for name in self.frames)
-        return f"Frames: {frames}; also .spec .manifest .cuts .norms .curves; .freeze() for later years"
+        return f"Frames: {frames}; also .spec .manifest .cuts .norms .curves .plot; .freeze() for later years"
 
 
 def _over_spans(column: str) -> pl.Expr:

@@ -9,6 +9,7 @@ from growth.student.frozen import CohortKey, FrozenCohort, FrozenCurves
 from growth.student.growth import frozen_cohort, percentile_cuts, student_growth
 from growth.student.held_out import held_out_curves
 from growth.student.intervals import StudentIntervals, student_intervals
+from growth.student.paths import Step, Traveller, growth_paths, path_at, require_projectable
 from growth.student.result import StudentGrowth
 from growth.student.words import growth_sentence, interval_sentence
 
@@ -20,16 +21,21 @@ __all__ = [
     "LinearGrowth",
     "NormalGrowth",
     "QuantileGrowth",
+    "Step",
     "StudentGrowth",
     "StudentIntervals",
+    "Traveller",
     "compose",
     "frozen_cohort",
+    "growth_paths",
     "growth_sentence",
     "held_out_curves",
     "interval_sentence",
     "offsets_without",
+    "path_at",
     "percentile_cuts",
     "placed_again",
+    "require_projectable",
     "spline_terms",
     "student_growth",
     "student_intervals",
