@@ -41,7 +41,7 @@ from growth.diagnose.statistics import (
 )
 from growth.diagnose.verdicts import Finding, judge
 from growth.pipeline import GrowthRun
-from growth.report.disclosure import SMALLEST_PUBLISHED
+from growth.release.published import LEAST
 from growth.spec import GrowthSpec
 
 PRINTED = 1e-9
@@ -93,7 +93,7 @@ class TestRules:
         assert level_of(comparisons) * comparisons * CHANCE == pytest.approx(FAMILY)
 
     def test_what_is_withheld_here_is_withheld_in_the_report(self) -> None:
-        assert SMALLEST_SHOWN == SMALLEST_PUBLISHED
+        assert SMALLEST_SHOWN == LEAST
 
 
 class TestStatistics:

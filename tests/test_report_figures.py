@@ -11,6 +11,7 @@ import pytest
 from report_system import CANARY, MadeRun, made_run
 
 from growth.errors import GrowthError
+from growth.release.published import shown_results
 from growth.report import Figures, figures
 
 
@@ -30,7 +31,9 @@ def drawn(chart: alt.LayerChart) -> list[dict[str, Any]]:
 
 
 def shown(run: MadeRun, name: str = "schools", year: int = 2025) -> pl.DataFrame:
-    rows = run.polars(name).filter(pl.col("reason").is_null(), year=year, subject="MATH")
+    told = shown_results(run.polars("schools"), run.spec).filter("shown")
+    rows = run.polars(name).join(told, on=["year", "subject", "group", "school_id"], how="semi")
+    rows = rows.filter(pl.col("reason").is_null(), year=year, subject="MATH")
     return rows.sort("growth_percentile", "school_id")
 
 

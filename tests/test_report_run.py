@@ -10,6 +10,7 @@ import pytest
 
 from growth.panel import simulate_table
 from growth.pipeline import GrowthRun, run
+from growth.release.published import shown_results
 from growth.report import render_report
 from growth.report.inputs import RunLike
 
@@ -32,9 +33,11 @@ def test_the_page_shows_the_run_and_none_of_its_students(real: GrowthRun) -> Non
     assert not ids & set(re.findall(r"\w+", page))
     data = json.loads(page.split('id="data">', 1)[1].split("</script>", 1)[0])
     schools = real.polars("schools")
-    assert len(data["rows"]["n"]) == schools.height
-    shown = schools.filter(pl.col("reason").is_null() & (pl.col("group") == "All"))
-    assert len(data["rows"]["gp"]) == schools["reason"].null_count()
+    told = shown_results(schools, real.spec).filter("shown")
+    everyone = schools.filter(pl.col("group") == "All")
+    shown = everyone.filter(pl.col("reason").is_null())
+    assert len(data["rows"]["n"]) == told.filter(pl.col("group") != "All").height + everyone.height
+    assert len(data["rows"]["gp"]) == schools.join(told, on=told.columns[:-1])["reason"].null_count()
     assert set(data["schools"]["name"]) <= set(real.polars("students")["school_name"])
     assert f"{real.manifest['input']['sha256']}" in page
     assert shown.height > 20

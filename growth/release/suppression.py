@@ -15,7 +15,9 @@ further counts to hide are found exactly, by the integer program
 whose u and d are two ways to change hidden counts, and nothing published, that move :math:`x_k` up and down.
 Hiding more never narrows a bound, so that small counts are taken one after another, and each solution is the
 cheapest given those before it. In large tables the programs see a part of the units: a bound found with the
-others held fixed is one that holds.
+others held fixed is one that holds. In a grid of schools x groups most small counts are seen to be protected
+without a program (`growth.release.moves`), as they are or once the cheapest further count of the same school
+is hidden that is enough; the programs decide on the others.
 
 References
 ----------
@@ -25,6 +27,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +35,7 @@ import numpy as np
 
 from growth._types import BoolArray, FloatArray, IntArray
 from growth.errors import GrowthError, problem
+from growth.release.moves import Moves
 
 __all__ = ["CountTable", "bounds", "protected"]
 
@@ -57,6 +61,9 @@ class CountTable:
     """Counts that nobody may work out, shape (c,)."""
     cost: FloatArray
     """Price of hiding each count, shape (c,); infinite where it is published whatever happens."""
+    partitions: Sequence[Sequence[int]] = ()
+    """Where the counts are a grid, units and then their totals x columns, the first of them everybody: the
+    columns of each partition. Most counts are then seen to be protected without a program."""
 
 
 def protected(table: CountTable, shown: BoolArray, width: int) -> BoolArray:
@@ -81,22 +88,21 @@ def protected(table: CountTable, shown: BoolArray, width: int) -> BoolArray:
         If a sensitive count follows from totals that are published whatever happens.
     """
     shown = shown & ~table.sensitive
+    more: list[int] | None
     order = np.flatnonzero(table.sensitive)
-    for cell in order[np.argsort(table.value[order], kind="stable")].tolist():
-        sights = [_in_sight(table, shown, cell, units) for units in SIGHTS]
-        sights.append(np.arange(len(shown)))
-        if any(_wide(table, shown, cell, width, sight) for sight in sights[:-1]):
-            continue
-        for sight in sights[1:]:
-            hidden = _cheapest(table, shown, cell, width, sight)
-            if hidden is not None:
-                shown[hidden] = False
-                break
-        else:
-            what = "A count of few students follows from totals that are published"
-            raise GrowthError(
-                problem(what, rule="no small count can be worked out", fix="ask for fewer groups")
-            )
+    order = order[np.argsort(table.value[order], kind="stable")]
+    moves = _moves(table, shown) if table.partitions else None
+    if moves is not None:
+        seen = moves.room().ravel() >= width
+        order = order[~seen[order]]
+    for cell in order.tolist():
+        more = None if moves is None else _one_more(table, moves, cell, width)
+        if more is None:
+            more = _programs(table, shown, cell, width)
+        shown[more] = False
+        if moves is not None:
+            for other in more:
+                moves.change(other, hidden=True)
     return shown
 
 
@@ -116,6 +122,43 @@ def bounds(
     """
     sight = np.arange(len(shown)) if sight is None else sight
     return _bound(table, shown, cell, sight, -1.0), _bound(table, shown, cell, sight, 1.0)
+
+
+def _moves(table: CountTable, shown: BoolArray) -> Moves:
+    grid = (-1, int(np.count_nonzero(table.unit < 0)))
+    return Moves(table.value.reshape(grid), ~shown.reshape(grid), table.partitions)
+
+
+def _one_more(table: CountTable, moves: Moves, cell: int, width: int) -> list[int] | None:
+    """Return the cheapest further count of the same unit that protects one by moves, [] if none is needed.
+
+    None if no single one is enough.
+    """
+    if moves.room_of(cell) >= width:
+        return []
+    others = moves.beside(cell)
+    others = others[np.isfinite(table.cost[others])]
+    for other in others[np.argsort(table.cost[others], kind="stable")].tolist():
+        moves.change(other, hidden=True)
+        enough = moves.room_of(cell) >= width
+        moves.change(other, hidden=False)
+        if enough:
+            return [other]
+    return None
+
+
+def _programs(table: CountTable, shown: BoolArray, cell: int, width: int) -> list[int]:
+    """Return the cheapest counts to hide so that one is protected, [] if it is already."""
+    sights = [_in_sight(table, shown, cell, units) for units in SIGHTS]
+    sights.append(np.arange(len(shown)))
+    if any(_wide(table, shown, cell, width, sight) for sight in sights[:-1]):
+        return []
+    for sight in sights[1:]:
+        hidden = _cheapest(table, shown, cell, width, sight)
+        if hidden is not None:
+            return [int(cell) for cell in hidden]
+    what = "A count of few students follows from totals that are published"
+    raise GrowthError(problem(what, rule="no small count can be worked out", fix="ask for fewer groups"))
 
 
 def _bound(table: CountTable, shown: BoolArray, cell: int, sight: IntArray, sign: float) -> float:

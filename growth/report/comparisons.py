@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from growth.aggregate import by_group
-from growth.report.disclosure import ALL, SMALLEST_PUBLISHED, least_published
+from growth.release.published import WITHHELD, least_of
 from growth.report.inputs import ReportInput
 from growth.report.similar import told_apart, verdicts_between
-from growth.spec import GrowthSpec
+from growth.school.groups import ALL
 
 __all__ = ["Comparisons", "comparisons"]
 
@@ -51,7 +51,7 @@ def comparisons(rows: pl.DataFrame, given: ReportInput) -> Comparisons:
         told=told_apart(whole),
         similar=similar.with_columns(verdicts_between(latest, similar, subjects)),
         districts=_districts(whole, given),
-        history=_history(whole, given),
+        history=_history(rows, whole, given),
     )
 
 
@@ -78,24 +78,21 @@ def _own_results(given: ReportInput) -> pl.DataFrame:
     schema = {"year": pl.Int32, "subject": pl.String, "district": pl.String}
     if given.districts is None:
         return pl.DataFrame(schema={**schema, **dict.fromkeys(results, pl.Float64)})
-    enough = pl.col("n") >= least_published(given.spec.school.min_n)
+    enough = pl.col("n") >= least_of(given.spec)[0]
     rows = given.districts.filter((pl.col("group") == ALL) & pl.col("reason").is_null() & enough)
     rows = rows.join(given.students.district_names, on="district_id", how="left")
     return rows.select(*_BLOCK, pl.coalesce("district", "district_id").alias("district"), *results)
 
 
-def _history(whole: pl.DataFrame, given: ReportInput) -> pl.DataFrame:
+def _history(rows: pl.DataFrame, whole: pl.DataFrame, given: ReportInput) -> pl.DataFrame:
     columns = ["subject", "school_id", "high_years", "trend", "trend_low", "trend_high"]
-    if given.history is None or not _every_year_shown(given.spec):
+    if given.history is None:
         numbers = dict.fromkeys(columns[3:], pl.Float64)
         return pl.DataFrame(
             schema={"subject": pl.String, "school_id": pl.String, "high_years": pl.Int64, **numbers}
         )
-    shown = whole.select("subject", "school_id").unique()
-    rows = given.history.filter(pl.col("group") == ALL).select(columns)
-    return rows.join(shown, on=["subject", "school_id"], how="semi").sort("subject", "school_id")
-
-
-def _every_year_shown(spec: GrowthSpec) -> bool:
-    """Say whether the results that a trend rests on are all shown."""
-    return spec.school.min_n >= SMALLEST_PUBLISHED
+    # A trend tells of every year, so that all of them have to be shown.
+    hidden = rows.filter((pl.col("group") == ALL) & (pl.col("reason") == WITHHELD))
+    shown = whole.join(hidden, on=["subject", "school_id"], how="anti")
+    found = given.history.filter(pl.col("group") == ALL).select(columns)
+    return found.join(shown, on=["subject", "school_id"], how="semi").sort("subject", "school_id")

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from growth.errors import GrowthError, did_you_mean, problem
-from growth.report.disclosure import ALL
 from growth.report.extras import require_extra
 from growth.report.inputs import ReportInput, RunLike, report_input
 from growth.report.labels import group_label, number_words
 from growth.report.payload import achievement_range, most_students, waterfall_bars
 from growth.report.results import Results, page_results
+from growth.school.groups import ALL
 
 if TYPE_CHECKING:
     import altair as alt

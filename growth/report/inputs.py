@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import polars as pl
 
 from growth.aggregate import by_group
-from growth.report.disclosure import least_published
+from growth.release.published import least_of
 from growth.report.similar import similar_schools
 from growth.spec import GrowthSpec
 
@@ -138,7 +138,7 @@ def summarise_students(students: pl.DataFrame, spec: GrowthSpec) -> StudentTotal
     """
     scored = students.filter((pl.col("status") == "scored") & pl.col("highest"))
     counted = _counted(scored, spec)
-    minimum = least_published(spec.school.min_n)
+    minimum = least_of(spec)[0]
     return StudentTotals(
         students=scored["student_id"].n_unique(),
         results=scored.height,

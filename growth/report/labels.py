@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from growth.report.disclosure import ALL, LOWEST_RACE, RACE
+from growth.release.published import WITHHELD
+from growth.school.groups import ALL, LOWEST_RACE, RACE
 
 __all__ = [
     "column_words",
@@ -145,6 +146,8 @@ def reason_words(reason: str, minimum: int) -> str:
     """Return why a result is withheld, or why rows were excluded."""
     if reason == "n_below_minimum":
         return f"Fewer than {minimum} students"
+    if reason == WITHHELD:
+        return f"Fewer than {minimum} students, or a smaller number would follow"
     return _REASONS.get(reason, reason.replace("_", " "))
 
 

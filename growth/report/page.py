@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from growth.errors import StoreError, problem
-from growth.report.disclosure import ALL, least_published
+from growth.release.published import least_of
 from growth.report.extras import require_extra
 from growth.report.inputs import ReportInput, RunLike, report_input
 from growth.report.labels import listed, shown_percentile, step_words, subject_name
@@ -34,6 +34,7 @@ from growth.report.words import (
     lead,
     limits,
 )
+from growth.school.groups import ALL
 from growth.spec import GrowthSpec
 
 __all__ = ["render_report", "write_report"]
@@ -125,7 +126,7 @@ def render_report(run: RunLike | ReportInput, *, verdicts: pl.DataFrame | None =
         parts=_parts_of(results),
         how_computed=how_computed(given.spec, frozen),
         about_levels=about_levels(given.spec, frozen),
-        minimum=least_published(given.spec.school.min_n),
+        minimum=least_of(given.spec)[0],
         spec_name=given.spec.name,
         spec_text=given.spec.to_toml(),
         provenance=_provenance(given.manifest, given.spec),

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from growth.report.disclosure import ALL, least_published
+from growth.release.published import least_of
 from growth.report.labels import (
     group_label,
     group_name,
@@ -18,6 +18,7 @@ from growth.report.labels import (
 )
 from growth.report.results import Results, WaterfallLine
 from growth.report.words import school_words
+from growth.school.groups import ALL
 from growth.spec import GrowthSpec
 
 __all__ = ["achievement_range", "most_students", "payload", "waterfall_bars"]
@@ -49,7 +50,7 @@ def payload(results: Results, spec: GrowthSpec, frozen_norms: bool) -> dict[str,
     schools = schools.unique("school_id", maintain_order=True).sort("school_id")
     codes["school_id"] = schools["school_id"].to_list()
     codes["reason"] = rows["reason"].drop_nulls().unique().sort().to_list()
-    minimum, school_minimum = least_published(spec.groups.min_n), least_published(spec.school.min_n)
+    school_minimum, minimum = least_of(spec)
     columns, details = _columns(rows, codes)
     return {
         "years": codes["year"],

@@ -9,11 +9,13 @@ from typing import Any
 import polars as pl
 
 from growth.aggregate import by_group
+from growth.release.published import least_of
 from growth.report.comparisons import Comparisons, comparisons
-from growth.report.disclosure import ALL, LOWEST_RACE, RACE, least_published, publishable
+from growth.report.disclosure import publishable
 from growth.report.fairness import FairnessFacts, fairness_facts
 from growth.report.inputs import ReportInput
 from growth.report.labels import column_words, reason_words, subject_name
+from growth.school.groups import ALL, LOWEST_RACE, RACE
 from growth.spec import GrowthSpec
 
 __all__ = [
@@ -144,8 +146,8 @@ def page_results(given: ReportInput) -> Results:
     return Results(
         facts=_facts(rows, given),
         rows=rows,
-        waterfall=_waterfall(given.counts, least_published(given.spec.school.min_n)),
-        fits=_fits(given.cells, given.spec, least_published(given.spec.school.min_n)),
+        waterfall=_waterfall(given.counts, least_of(given.spec)[0]),
+        fits=_fits(given.cells, given.spec, least_of(given.spec)[0]),
         fairness=fairness_facts(given.fairness, given.neutrality, given.spec),
         comparisons=comparisons(rows, given),
     )
@@ -159,6 +161,7 @@ def _with_school(rows: pl.DataFrame, given: ReportInput) -> pl.DataFrame:
         achievement, on=["year", "subject", "group", "school_id"], how="left"
     )
     shown = pl.col("reason").is_null()
+    known = shown.any().over("school_id")
     name = pl.coalesce(pl.col("school_name").str.strip_chars().replace("", None), pl.col("school_id"))
     place = {group: at for at, group in enumerate([ALL, *given.spec.groups.flags])}
     order = (
@@ -167,7 +170,10 @@ def _with_school(rows: pl.DataFrame, given: ReportInput) -> pl.DataFrame:
         .fill_null(pl.when(pl.col("group") == LOWEST_RACE).then(10_000).otherwise(1_000))
     )
     return rows.with_columns(
-        name.alias("school_name"), pl.when(shown).then("achievement"), order.alias("_order")
+        name.alias("school_name"),
+        pl.when(shown).then("achievement"),
+        pl.when(known).then("mean_prior"),
+        order.alias("_order"),
     ).sort(["year", "subject", "_order", "group", "school_name", "school_id"])
 
 

@@ -11,8 +11,9 @@ from scipy.spatial import cKDTree
 from growth.errors import TableError
 from growth.index import school_profiles
 from growth.index.similarity import Space, whiten
-from growth.report.disclosure import ALL, least_published
+from growth.release.published import least_of
 from growth.school.bands import Z
+from growth.school.groups import ALL
 from growth.spec import GrowthSpec
 
 __all__ = ["HIGHER", "LOWER", "NEAREST", "SAME", "similar_schools", "told_apart", "verdicts_between"]
@@ -55,7 +56,7 @@ def similar_schools(
     if not frames["students"]["school_id"].count():
         return pl.DataFrame(schema=_INTAKE), none
     profiles = school_profiles(frames, spec)
-    enough = pl.col("reason").is_null() & (pl.col("n") >= least_published(spec.school.min_n))
+    enough = pl.col("reason").is_null() & (pl.col("n") >= least_of(spec)[0])
     intake = profiles.select("school_id", "grade_span", pl.when(enough).then("mean_prior"))
     shown = profiles.filter(enough)
     try:

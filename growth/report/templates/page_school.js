@@ -96,7 +96,8 @@ function groupsTable(lines) {
     return make("tr", {}, th, ...resultCells(other));
   });
   const caption = textual("caption", "", `Results by group of students, ${data.subjects[lines[0].subject]}, ${data.years[lines[0].year]}`);
-  return make("div", { class: "tablebox" }, make("table", { class: "results" }, caption, head, make("tbody", {}, ...body)));
+  const table = make("div", { class: "tablebox" }, make("table", { class: "results" }, caption, head, make("tbody", {}, ...body)));
+  return lines.length < data.groups.length ? [table, textual("p", "quiet", words.groups_missing)] : [table];
 }
 function subjectPart(row, all) {
   const name = data.subjects[row.subject];
@@ -121,7 +122,7 @@ function subjectPart(row, all) {
     ["How sure it is", [make("div", { class: "two" }, make("div", {}, ...certainty(row)), ...chances(row))]],
     ["What the next levels ask for", nextLevels(row)],
     ["Over the years", overTime(row, all.filter((other) => other.group === data.everyone))],
-    ["Groups of students", groups.length > 1 ? [groupsTable(groups)] : []],
+    ["Groups of students", groups.length > 1 ? groupsTable(groups) : [para(words.groups_none)]],
   ];
   for (const [title, content] of sections) if (content.length) part.append(textual("h3", "", title), ...content);
   return part;

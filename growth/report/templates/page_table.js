@@ -22,10 +22,10 @@ const keep = {
   up: (row) => row.change > 0,
   down: (row) => row.change < 0,
 };
-function matching() {
+function matching(group = Number(groupPick.value)) {
   const asked = new Uint8Array(schools.id.length);
   for (const school of matchingSchools(find.value)) asked[school] = !picked || picked.has(school) ? 1 : 0;
-  const [subject, group, filter] = [subjectPick.value, Number(groupPick.value), keep[bandPick.value]];
+  const [subject, filter] = [subjectPick.value, keep[bandPick.value]];
   const found = [];
   for (let i = 0; i < EVERY; i += 1) {
     if (asked[rows.school[i]] && rows.group[i] === group && rows.year[i] === year && (subject === "" || rows.subject[i] === Number(subject))
@@ -55,11 +55,20 @@ function schoolRow(row) {
   if (withChange) element.append(textual("td", "num change", row.shown ? changeText(row) : ""));
   return element;
 }
+// Of schools, what is withheld is listed; of groups it looks like what does not exist, and is left out.
+function missing(found) {
+  const group = Number(groupPick.value);
+  if (group === data.everyone) {
+    const withheld = found.filter((i) => i >= SHOWN).length;
+    return withheld ? `, ${withheld.toLocaleString("en")} of them withheld` : "";
+  }
+  const absent = bandPick.value === "" ? matching(data.everyone).length - found.length : 0;
+  return absent > 0 ? `; ${absent.toLocaleString("en")} more are withheld, or have no such students` : "";
+}
 function fillTable() {
   const found = matching();
   table.tBodies[0].replaceChildren(...found.slice(0, limit).map((i) => schoolRow(result(i))));
-  const withheld = found.filter((i) => i >= SHOWN).length;
-  byId("count").textContent = count(found.length, "result", "results") + (withheld ? `, ${withheld.toLocaleString("en")} of them withheld` : "");
+  byId("count").textContent = count(found.length, "result", "results") + missing(found);
   byId("unpick").hidden = !picked;
   if (picked) byId("unpick").textContent = `Only the ${count(picked.size, "school", "schools")} ${pickedFrom}: show all again`;
   const step = Math.min(found.length - limit, limit === FIRST_ROWS && found.length <= MOST_PRINTED ? found.length : 500);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from growth.report.disclosure import least_published
+from growth.release.published import least_of
 from growth.report.words.text import Note, flow
 from growth.spec import GrowthSpec
 
@@ -43,7 +43,7 @@ def glossary(spec: GrowthSpec) -> list[Note]:
         "Level": f"""A tenth of the scale of growth percentiles, from 1 to 10. Levels {levels.above_from} to
             10 are called above average, {levels.average_from} to {levels.above_from - 1} average, 1 to
             {levels.average_from - 1} below average.""",
-        "Withheld": f"""Not shown, because fewer than {least_published(spec.groups.min_n)} students stand
-            behind it, or because it would give away another number that is not shown.""",
+        "Withheld": f"""Not shown, because fewer than {least_of(spec)[1]} students stand behind it, or because
+            a smaller number could be worked out from it. The page does not say which of the two.""",
     }
     return [Note(term, flow(text)) for term, text in sorted({**_TERMS, **own}.items())]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from growth.report.disclosure import least_published
+from growth.release.published import least_of
 from growth.report.labels import column_words, listed
 from growth.report.words.text import Note, flow, traits_in_words
 from growth.spec import GrowthSpec, School
@@ -280,9 +280,11 @@ def _groups(spec: GrowthSpec) -> str:
 
 
 def _minimum(spec: GrowthSpec) -> str:
-    school, group = least_published(spec.school.min_n), least_published(spec.groups.min_n)
+    school, group = least_of(spec)
     groups = "nor do groups of them" if school == group else f"nor do groups with fewer than {group}"
     return flow(
-        f"""Schools with fewer than {school} student results get no result of their own, {groups}. Where a
-        count would give away a group smaller than {group}, the page says “{group} or more” instead."""
+        f"""Schools with fewer than {school} student results get no result of their own, {groups}. Some larger
+        groups are withheld as well: their numbers, taken from totals, would give a smaller one away. Which
+        ones was worked out from everything that this page tells, so that no small number can be narrowed
+        down to fewer than {min(school, group)} possible values."""
     )

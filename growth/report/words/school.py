@@ -5,6 +5,7 @@ What depends on the specification is decided here; what depends on the school, b
 
 from __future__ import annotations
 
+from growth.release.published import least_of
 from growth.report.labels import listed
 from growth.report.words.text import flow, traits_in_words
 from growth.spec import GrowthSpec
@@ -37,7 +38,7 @@ def school_words(spec: GrowthSpec, frozen_norms: bool = False) -> dict[str, str]
         **_certainty(),
         **_next_levels(),
         **_over_time(spec),
-        **_beside(),
+        **_beside(spec),
     }
 
 
@@ -120,7 +121,8 @@ def _over_time(spec: GrowthSpec) -> dict[str, str]:
     }
 
 
-def _beside() -> dict[str, str]:
+def _beside(spec: GrowthSpec) -> dict[str, str]:
+    least = least_of(spec)[1]
     return {
         "told": flow(
             """Beyond chance, growth is higher than at {higher} and lower than at {lower} of the {others}
@@ -134,6 +136,9 @@ def _beside() -> dict[str, str]:
         ">": "this school is higher",
         "=": "no clear difference",
         "<": "this school is lower",
+        "groups_missing": f"Groups that are not listed have fewer than {least} students here, or none, or "
+        "their number would give a smaller one away.",
+        "groups_none": f"No group has {least} or more students here whose number can be told.",
         "unknown": "There is no school with this number in the report.",
         "withheld": "No result: {reason}.",
     }
