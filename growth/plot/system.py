@@ -17,7 +17,7 @@ from growth.audit.ahead import curves_of, latest_year
 from growth.errors import GrowthError, did_you_mean, problem
 from growth.panel import CallerFrame, CsemFunction, StudentTable
 from growth.pipeline import GrowthRun
-from growth.report.disclosure import least_published
+from growth.release.published import least_of
 from growth.report.extras import require_extra
 from growth.report.figures import palette
 from growth.report.labels import subject_name
@@ -104,7 +104,7 @@ def system_growth(
     year = latest_year(run)
     frame = reform(run, table, csem=csem).table.frame
     now = frame.filter((pl.col("year") == year) & pl.col("score").is_not_null())
-    scores = _scores(now, subject, least_published(run.spec.school.min_n))
+    scores = _scores(now, subject, least_of(run.spec)[0])
     cohorts = curves_of(run, year)
     comes_from = {c.pattern.priors[0].grade for c in cohorts if c.subject == subject}
     first = min((grade for grade in scores["grade"] if grade in comes_from), default=None)
