@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 FloatArray: TypeAlias = NDArray[np.float64]
 """float64 array of any rank; the docstring of each function states the shape."""
 IntArray: TypeAlias = NDArray[np.int64]
+CodeArray: TypeAlias = NDArray[np.signedinteger]
+"""Whole numbers, small ones in few bytes."""
 BoolArray: TypeAlias = NDArray[np.bool_]
 
 Aggregate: TypeAlias = Literal["mean", "median", "trimmed_mean", "mean_residual"]

@@ -66,7 +66,7 @@ def student_fan(
         (pl.col("student_id") == str(student_id)) & pl.col("sgp").is_not_null() & pl.col("highest")
     )
     cohorts = {met.panel.key: met for met in again}
-    who = again.table.frame["student_id"]
+    who = again.table.codes["student_id"]
     places = ("sgp", "sgp_low", "sgp_high")
     schema = {"subject": pl.String, "year": pl.Int64, **dict.fromkeys(places, pl.Int64)}
     schema |= {f"p{percentile}": pl.Float64 for percentile in FAN}

@@ -100,7 +100,7 @@ def explain_student(
         return tuple(plain)
     again = reform(run, table, csem=csem)
     cohorts = {met.panel.key: met for met in again}
-    who = again.table.frame["student_id"]
+    who = again.table.codes["student_id"]
     found = []
     for account in plain:
         met = cohorts.get(account.facts["cohort"] or "")

@@ -88,7 +88,7 @@ def _show_header(table: StudentTable) -> None:
 
 
 def _show_table(table: StudentTable, spec: GrowthSpec) -> None:
-    frame = table.frame
+    frame = table.codes
     known = table.header.used | table.header.by_record
     other = [name for name in table.header.columns if name not in known]
     subjects = frame["subject"].unique().sort().to_list()

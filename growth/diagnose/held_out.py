@@ -133,7 +133,7 @@ def _require_same(run: GrowthRun, source: StudentTable, panels: PanelSet) -> Non
     if source.digest == run.manifest["input"]["sha256"]:
         return
     key = ["student_id", "year", "subject", "grade", "score"]
-    rows = source.frame[panels.current["row"].to_numpy()].select(key)
+    rows = source.rows(panels.current["row"].to_numpy()).select(key)
     marks = [
         frame.select(pl.col("year", "grade").cast(pl.Int64), "student_id", "subject", "score")
         .select(pl.struct(pl.all()).hash(seed=1).sort())

@@ -2,7 +2,7 @@
 
 from growth.panel.build import build_panels
 from growth.panel.csem import CsemFunction, csem_tables
-from growth.panel.frames import CallerFrame
+from growth.panel.frames import CallerFrame, hand_back
 from growth.panel.panels import Panel, PanelSet
 from growth.panel.patterns import Pattern, Prior
 from growth.panel.simulate import SimulatedSystem, simulate_table
@@ -19,6 +19,7 @@ __all__ = [
     "StudentTable",
     "build_panels",
     "csem_tables",
+    "hand_back",
     "read_table",
     "simulate_table",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from growth._types import BoolArray, FloatArray, IntArray
+from growth._types import BoolArray, CodeArray, FloatArray, IntArray
 from growth.errors import CohortError, problem
 from growth.panel.covariates import Covariates, read_covariates, refuse_missing
 from growth.panel.csem import CsemFunction, read_csem, refuse_unknown_csem
@@ -37,6 +37,7 @@ class _Sources:
 
     records: Records
     covariates: Covariates
+    absent: dict[str, BoolArray]  # column -> (N,) rows without it
     incomplete: BoolArray  # (N,) rows without a covariate
     csem: FloatArray | None  # (N,)
     labels: dict[int, str]  # year -> the caller's text
@@ -47,10 +48,13 @@ class _Sources:
 class _Outcome:
     """What became of the n students of a cell."""
 
-    cell: Cell
+    subject: str
+    year: int
+    rows: IntArray  # (n,)
+    has_priors: BoolArray  # (n,)
     panels: list[Panel]
-    status: IntArray  # (n,) codes of STATUSES
-    highest: IntArray  # (n,) position in `panels` of the highest-order panel, -1 if none
+    status: CodeArray  # (n,) codes of STATUSES
+    highest: CodeArray  # (n,) position in `panels` of the highest-order panel, -1 if none
     unknown: list[IntArray]  # per panel, rows of prior scores without a CSEM
 
 
@@ -92,11 +96,12 @@ def build_panels(table: StudentTable, spec: GrowthSpec, *, csem: CsemFunction | 
     Betebenner, D. (2009). Norm- and criterion-referenced student growth. Educational Measurement: Issues and
     Practice, 28(4), 42-51.
     """
-    records = Records.of(table.frame)
+    records = Records.of(table.codes)
     scope = find_scope(records, spec.cohorts)
-    cells = [trace_cell(records, *cell, spec.cohorts) for cell in scope.cells]
-    sources = _sources(table, records, cells, spec, csem)
-    outcomes = [_build_cell(cell, sources) for cell in cells]
+    sources = _sources(table, records, spec, csem)
+    outcomes = [_build_cell(trace_cell(records, *cell, spec.cohorts), sources) for cell in scope.cells]
+    if spec.peers.missing == "error":
+        refuse_missing(sources.absent, np.concatenate([one.rows[one.has_priors] for one in outcomes]))
     panels = tuple(panel for outcome in outcomes for panel in outcome.panels)
     lines = _table_lines(table, scope) + _cell_lines(outcomes)
     if not panels:
@@ -108,22 +113,15 @@ def build_panels(table: StudentTable, spec: GrowthSpec, *, csem: CsemFunction | 
     return PanelSet(panels, _current(outcomes), counts)
 
 
-def _sources(
-    table: StudentTable,
-    records: Records,
-    cells: Sequence[Cell],
-    spec: GrowthSpec,
-    csem: CsemFunction | None,
-) -> _Sources:
+def _sources(table: StudentTable, records: Records, spec: GrowthSpec, csem: CsemFunction | None) -> _Sources:
     covariates = read_covariates(table, spec.peers)
     absent = covariates.missing()
-    if spec.peers.missing == "error":
-        refuse_missing(absent, np.concatenate([cell.rows[cell.has_priors] for cell in cells]))
-    incomplete = np.zeros(table.frame.height, dtype=np.bool_)
+    incomplete = np.zeros(table.codes.height, dtype=np.bool_)
     for rows in absent.values():
         incomplete |= rows
-    labels = dict(table.frame.select("year", "year_label").unique().sort("year").iter_rows())
-    return _Sources(records, covariates, incomplete, read_csem(table, spec, csem), labels, spec)
+    labels = dict(table.codes.select("year", "year_label").unique().sort("year").iter_rows())
+    errors = read_csem(table, spec, csem)
+    return _Sources(records, covariates, absent, incomplete, errors, labels, spec)
 
 
 def _build_cell(cell: Cell, sources: _Sources) -> _Outcome:
@@ -132,7 +130,7 @@ def _build_cell(cell: Cell, sources: _Sources) -> _Outcome:
     patterns = cell.patterns(eligible, cohorts)
     panels: list[Panel] = []
     unknown: list[IntArray] = []
-    highest = np.full(len(cell.rows), -1)
+    highest = np.full(len(cell.rows), -1, dtype=np.int16)
     tried = np.zeros(len(cell.rows), dtype=np.bool_)
     for pattern in patterns:
         members = cell.members(pattern) & eligible
@@ -143,12 +141,12 @@ def _build_cell(cell: Cell, sources: _Sources) -> _Outcome:
             panels.append(_panel(cell, pattern, members, prior_rows, sources))
             if sources.csem is not None:
                 unknown.append(prior_rows[np.isnan(sources.csem[prior_rows])])
-    status = cell.status.copy()
+    status = cell.status.astype(np.int8)
     status[cell.has_priors & ~eligible] = code_of("missing_covariate")
     status[eligible & (highest < 0)] = code_of("cohort_too_small")
     if panels and cohorts.orders == "exact":
         status[eligible & ~tried] = code_of("no_prior_score")
-    return _Outcome(cell, panels, status, highest, unknown)
+    return _Outcome(cell.subject, cell.year, cell.rows, cell.has_priors, panels, status, highest, unknown)
 
 
 def _panel(
@@ -171,7 +169,7 @@ def _panel(
         knot_scores=_knot_scores(cell, pattern, priors, sources),
         bounds=spec.scale.bounds.get(cell.subject, {}).get(cell.grade),
         norm_group=_norm_group(cell, pattern, sources.labels),
-        school=records.school[rows],
+        school=records.school[rows].astype(np.int64),
         csem=None if sources.csem is None else sources.csem[prior_rows],
         score_csem=None if sources.csem is None else sources.csem[rows],
     )
@@ -201,7 +199,7 @@ def _current(outcomes: Iterable[_Outcome]) -> pl.DataFrame:
         parts.append(
             pl.DataFrame(
                 {
-                    "row": outcome.cell.rows,
+                    "row": outcome.rows,
                     "status": pl.Series(STATUSES).gather(outcome.status),
                     "highest": keys.gather(place.set(place < 0, None)),
                 }
@@ -211,13 +209,13 @@ def _current(outcomes: Iterable[_Outcome]) -> pl.DataFrame:
 
 
 def _table_lines(table: StudentTable, scope: Scope) -> list[Line]:
-    return step_lines(ALL_SUBJECTS, None, "in_scope", table.frame.height, scope.outside)
+    return step_lines(ALL_SUBJECTS, None, "in_scope", table.codes.height, scope.outside)
 
 
 def _cell_lines(outcomes: Sequence[_Outcome]) -> list[Line]:
     lines: list[Line] = []
-    for subject, year in sorted({(outcome.cell.subject, outcome.cell.year) for outcome in outcomes}):
-        here = [o.status for o in outcomes if (o.cell.subject, o.cell.year) == (subject, year)]
+    for subject, year in sorted({(outcome.subject, outcome.year) for outcome in outcomes}):
+        here = [one.status for one in outcomes if (one.subject, one.year) == (subject, year)]
         counts = dict(
             zip(STATUSES, np.bincount(np.concatenate(here), minlength=len(STATUSES)).tolist(), strict=True)
         )

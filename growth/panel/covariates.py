@@ -8,8 +8,9 @@ from typing import TypeAlias
 import numpy as np
 import polars as pl
 
-from growth._types import BoolArray, FloatArray, IntArray
+from growth._types import BoolArray, CodeArray, FloatArray, IntArray
 from growth.errors import ColumnError, did_you_mean, problem
+from growth.panel.coded import code_numbers
 from growth.panel.table import StudentTable
 from growth.spec import Peers
 
@@ -46,17 +47,17 @@ class Covariates:
     Attributes
     ----------
     flags : dict
-        Column -> 0/1, shape (N,); NaN where missing.
+        Column -> 0/1, shape (N,); -1 where missing.
     categories : dict
         Column -> Category.
-    school : ndarray of int64, shape (N,), or None
+    school : ndarray of int, shape (N,), or None
         School code, -1 where missing; None unless school means are columns of the model.
     peers : Peers
     """
 
-    flags: dict[str, FloatArray]
+    flags: dict[str, CodeArray]
     categories: dict[str, Category]
-    school: IntArray | None
+    school: CodeArray | None
     peers: Peers
 
     def missing(self) -> dict[str, BoolArray]:
@@ -83,7 +84,9 @@ class Covariates:
             in the same school (for students without a school over the whole cohort).
         names : tuple of str, length q
         """
-        parts: dict[str, Columns] = {name: {name: np.nan_to_num(v[rows])} for name, v in self.flags.items()}
+        parts: dict[str, Columns] = {
+            name: {name: (v[rows] > 0).astype(np.float64)} for name, v in self.flags.items()
+        }
         parts |= {name: category.dummies(name, rows) for name, category in self.categories.items()}
         columns: Columns = {}
         for part in parts.values():
@@ -100,7 +103,7 @@ class Covariates:
         return np.ascontiguousarray(matrix, dtype=np.float64), tuple(columns)
 
     def _blank(self) -> dict[str, BoolArray]:
-        blank: dict[str, BoolArray] = {name: np.isnan(values) for name, values in self.flags.items()}
+        blank: dict[str, BoolArray] = {name: values < 0 for name, values in self.flags.items()}
         blank |= {name: category.codes < 0 for name, category in self.categories.items()}
         if self.school is not None:
             blank["school_id"] = self.school < 0
@@ -119,13 +122,13 @@ def read_covariates(table: StudentTable, peers: Peers) -> Covariates:
     ColumnError
         If a reference level does not occur in its column.
     """
-    frame = table.frame
-    flags = {name: frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in peers.flags}
+    frame = table.codes
+    flags = {name: frame[name].cast(pl.Int8).fill_null(-1).to_numpy() for name in peers.flags}
     categories = {
         name: _category(frame[name].cast(pl.String), name, peers.reference.get(name))
         for name in peers.categories
     }
-    school = _codes(frame["school_id"]) if peers.composition == "one_step" else None
+    school = code_numbers(frame["school_id"]) if peers.composition == "one_step" else None
     return Covariates(flags, categories, school, peers)
 
 
@@ -171,7 +174,7 @@ def _products(first: Columns, second: Columns) -> Columns:
     return {f"{a}:{b}": left * right for a, left in first.items() for b, right in second.items()}
 
 
-def school_means(school: IntArray, values: FloatArray) -> FloatArray:
+def school_means(school: CodeArray, values: FloatArray) -> FloatArray:
     """Return each student's school's mean, shape (n,); without a school (code -1), that of all students."""
     _, place, counts = np.unique(school, return_inverse=True, return_counts=True)
     means: FloatArray = (np.bincount(place, weights=values) / counts)[place]

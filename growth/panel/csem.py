@@ -10,6 +10,7 @@ import polars as pl
 
 from growth._types import FloatArray, IntArray
 from growth.errors import ColumnError, SpecError, problem
+from growth.panel.coded import as_texts
 from growth.panel.table import StudentTable
 from growth.spec import CsemTable, GrowthSpec
 
@@ -25,6 +26,7 @@ __all__ = [
 CsemFunction: TypeAlias = Callable[[FloatArray, str, int, int], FloatArray]
 """Called with the scores, shape (n,), of a subject, grade and year; returns their CSEM, shape (n,)."""
 
+_CELL = ("subject", "grade", "year", "score")
 _LISTED = 5
 """Most cells that a message lists."""
 
@@ -59,10 +61,11 @@ def read_csem(table: StudentTable, spec: GrowthSpec, function: CsemFunction | No
     if source == "none":
         return None
     if source == "column":
-        return table.frame["csem"].fill_null(float("nan")).to_numpy()
-    if function is not None:
-        return _from_function(table.frame, function)
-    return csem_from_tables(table.frame, spec)
+        return table.codes["csem"].fill_null(float("nan")).to_numpy()
+    program = spec.measurement.program
+    needed = [*_CELL, *([program] if program and program not in _CELL else [])]
+    frame = as_texts(table.codes.select(needed), table.texts)
+    return csem_from_tables(frame, spec) if function is None else _from_function(frame, function)
 
 
 def refuse_unknown_csem(table: StudentTable, rows: IntArray) -> None:
@@ -75,7 +78,7 @@ def refuse_unknown_csem(table: StudentTable, rows: IntArray) -> None:
     """
     if not len(rows):
         return
-    unknown = table.frame.select("subject", "year_label", "grade")[np.unique(rows)]
+    unknown = table.rows(np.unique(rows)).select("subject", "year_label", "grade")
     cells = unknown.group_by("subject", "year_label", "grade").len().sort("subject", "year_label", "grade")
     named = [f"{subject} {year} grade {grade} ({n:,})" for subject, year, grade, n in cells.iter_rows()]
     more = f" and {len(named) - _LISTED} more" if len(named) > _LISTED else ""

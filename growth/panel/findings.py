@@ -51,9 +51,9 @@ def findings(table: StudentTable, spec: GrowthSpec) -> tuple[Finding, ...]:
         *_unsure(table),
         *_left_out(table),
         *(Finding(notice, None, "correct the source, if they should count") for notice in table.notices),
-        *_blank(table.frame, spec),
-        *_constant(table.frame, spec),
-        *_falling_grades(table.frame),
+        *_blank(table.codes, spec),
+        *_constant(table.codes, spec),
+        *_falling_grades(table.codes),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -23,6 +23,9 @@ __all__ = ["CallerFrame", "FrameKind", "Loaded", "hand_back", "load"]
 CallerFrame: TypeAlias = Any
 """A polars, pandas, pyarrow or DuckDB frame."""
 FrameKind: TypeAlias = Literal["polars", "polars_lazy", "pandas", "pyarrow", "duckdb"]
+
+Store: TypeAlias = Callable[[pl.Series], pl.Series]
+"""A column as it was read -> as it is kept."""
 
 _READABLE = "CSV or Parquet files, addresses of databases, and pandas, polars, pyarrow and DuckDB frames"
 _TEXT_FILES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".tsv", ".tsv.gz")
@@ -46,6 +49,7 @@ def load(
     wanted: Choice | None = None,
     style: TextFormat = TextFormat(),  # noqa: B008
     name_year: bool = False,
+    store: Store = lambda column: column,
 ) -> Loaded:
     """Bring a table into polars without changing it.
 
@@ -62,6 +66,8 @@ def load(
         Delimiter and encoding of text files.
     name_year : bool
         Add a column `year` with the year in each file's name.
+    store : callable
+        What is done to each column as it is read, before the next one is.
 
     Raises
     ------
@@ -74,13 +80,14 @@ def load(
             problem("columns.year_from_file_name needs files", fix="give columns.fixed.year instead")
         )
     if is_address(source):
-        return Loaded(read_database(source, wanted), "polars", None)
+        return Loaded(_each(read_database(source, wanted), store), "polars", None)
     if isinstance(source, str | Path):
         source = [source]
     named = isinstance(source, list | tuple) and all(isinstance(path, str | Path) for path in source)
     if not named or not len(source):
-        return _load_frame(source, wanted)
-    return _load_files([Path(path) for path in source], text_columns, wanted, style, name_year)
+        return _stored(_load_frame(source, wanted), store)
+    reading = _Reading(text_columns, wanted, style, store)
+    return _load_files([Path(path) for path in source], reading, name_year)
 
 
 def hand_back(frame: pl.DataFrame, kind: FrameKind) -> CallerFrame:
@@ -96,20 +103,27 @@ def hand_back(frame: pl.DataFrame, kind: FrameKind) -> CallerFrame:
     return frame.lazy() if kind == "polars_lazy" else frame
 
 
-def _load_files(
-    paths: Sequence[Path], text_columns: Choice, wanted: Choice | None, style: TextFormat, name_year: bool
-) -> Loaded:
-    parts = []
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How files are read; see `load`."""
+
+    text_columns: Choice
+    wanted: Choice | None
+    style: TextFormat
+    store: Store
+
+
+def _load_files(paths: Sequence[Path], reading: _Reading, name_year: bool) -> Loaded:
+    parts, digests = [], []
     for path in paths:
-        frame, digest = _load_file(path, text_columns, wanted, style)
-        if name_year:
-            frame = _with_year(frame, path)
-        parts.append((frame, digest))
+        frame, digest = _load_file(path, reading)
+        parts.append(_with_year(frame, path) if name_year else frame)
+        digests.append(digest)
     if len(parts) == 1:
-        return Loaded(parts[0][0], "polars", parts[0][1])
-    digest = hashlib.sha256("".join(digest for _, digest in parts).encode()).hexdigest()
+        return Loaded(parts[0], "polars", digests[0])
+    digest = hashlib.sha256("".join(digests).encode()).hexdigest()
     try:
-        return Loaded(pl.concat([frame for frame, _ in parts], how="vertical_relaxed"), "polars", digest)
+        return Loaded(_stacked(parts, reading.store), "polars", digest)
     except pl.exceptions.PolarsError:
         raise TableError(
             problem(
@@ -117,6 +131,27 @@ def _load_files(
                 fix="write them alike, or put them together before",
             )
         ) from None
+
+
+def _stacked(parts: list[pl.DataFrame], store: Store) -> pl.DataFrame:
+    """Put frames one under the other, column by column; codes that differ become text in between."""
+    if len({tuple(part.columns) for part in parts}) > 1:
+        raise pl.exceptions.ShapeError
+    columns = []
+    for name in parts[0].columns:
+        pieces = [part.select(name) for part in parts]
+        if len({piece.dtypes[0] for piece in pieces}) > 1:
+            pieces = [piece.cast({pl.Enum: pl.String}) for piece in pieces]
+        columns.append(store(pl.concat(pieces, how="vertical_relaxed").to_series()))
+    return pl.DataFrame(columns)
+
+
+def _stored(loaded: Loaded, store: Store) -> Loaded:
+    return Loaded(_each(loaded.frame, store), loaded.kind, loaded.digest)
+
+
+def _each(frame: pl.DataFrame, store: Store) -> pl.DataFrame:
+    return pl.DataFrame([store(column) for column in frame])
 
 
 def _with_year(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
@@ -133,14 +168,13 @@ def _with_year(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
     return frame.with_columns(pl.lit(years[0]).alias("year"))
 
 
-def _load_file(
-    path: Path, text_columns: Choice, wanted: Choice | None, style: TextFormat
-) -> tuple[pl.DataFrame, str]:
+def _load_file(path: Path, reading: _Reading) -> tuple[pl.DataFrame, str]:
     if not path.is_file():
         raise TableError(problem(f"There is no file {str(path)!r}", fix="check the path"))
     name = path.name.lower()
     if name.endswith(_TEXT_FILES):
-        return read_text_file(path, text_columns, wanted, style)
+        frame, digest = read_text_file(path, reading.text_columns, reading.wanted, reading.style)
+        return _each(frame, reading.store), digest
     if not name.endswith((".parquet", ".pq")):
         raise TableError(
             problem(
@@ -148,19 +182,21 @@ def _load_file(
                 fix="give a .csv, .txt or .tsv file (also with .gz) or a .parquet file",
             )
         )
-    frame = _read_parquet(path, wanted)
+    frame = _read_parquet(path, reading)
     with path.open("rb") as file:
         return frame, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_parquet(path: Path, wanted: Choice | None) -> pl.DataFrame:
+def _read_parquet(path: Path, reading: _Reading) -> pl.DataFrame:
     try:
         columns = list(pl.read_parquet_schema(path))
     except (Exception, pl.exceptions.PanicException):
         raise TableError(_damaged(path)) from None
-    kept = columns_kept(columns, wanted)
+    kept = columns_kept(columns, reading.wanted)
     try:
-        return pl.read_parquet(path, columns=kept)
+        return pl.DataFrame(
+            [reading.store(pl.read_parquet(path, columns=[name]).to_series()) for name in kept]
+        )
     except (Exception, pl.exceptions.PanicException):
         # damaged files raise errors of many classes, and panics, that may quote cells
         raise TableError(_damaged(path)) from None

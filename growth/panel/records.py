@@ -1,4 +1,7 @@
-"""The student table as sorted integer codes, so that each look-up is one binary search for all students."""
+"""The student table as sorted integer codes, so that each look-up is one binary search for all students.
+
+One entry per row of the table: numbers are kept in the smallest integers that hold them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from growth._types import FloatArray, IntArray
+from growth._types import CodeArray, FloatArray, IntArray
+from growth.panel.coded import code_numbers, smallest
 
 __all__ = ["Records"]
 
@@ -21,47 +25,54 @@ class Records:
     ----------
     subjects : tuple of str
         Subject of each code, sorted.
-    subject, grade, year : ndarray of int64, shape (N,)
+    subject, grade, year : ndarray of int, shape (N,)
     score : ndarray of float64, shape (N,)
         NaN where there is none [scale-score points].
-    school : ndarray of int64, shape (N,)
+    school : ndarray of int, shape (N,)
         Code of the school, -1 where there is none.
     key : ndarray of int64, shape (N,)
         student x year x subject as one number, strictly increasing.
-    cell_row : ndarray of int64, shape (N,)
+    cell_row : ndarray of int, shape (N,)
         Row numbers ordered by subject, grade, year, then row.
-    cell_code : ndarray of int64, shape (N,)
-        subject x grade x year of each entry of `cell_row`, not decreasing.
+    cell_start : ndarray of int64, shape (cells + 1,)
+        Where each subject x grade x year begins in `cell_row`.
     """
 
     subjects: tuple[str, ...]
-    subject: IntArray
-    grade: IntArray
-    year: IntArray
+    subject: CodeArray
+    grade: CodeArray
+    year: CodeArray
     score: FloatArray
-    school: IntArray
+    school: CodeArray
     key: IntArray
-    cell_row: IntArray
-    cell_code: IntArray
+    cell_row: CodeArray
+    cell_start: IntArray
     ends: tuple[int, int, int, int]
     """First and last year, lowest and highest grade."""
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> Records:
-        """Code a canonical frame, sorted by student_id, year, subject."""
-        student = frame["student_id"].rle_id().cast(pl.Int64).to_numpy()
-        subject = _codes(frame["subject"])
-        grade = frame["grade"].cast(pl.Int64).to_numpy()
-        year = frame["year"].cast(pl.Int64).to_numpy()
-        subjects = tuple(frame["subject"].unique().sort())
-        n_years, n_grades = _span(year), _span(grade)
-        key = (student * n_years + (year - year.min())) * len(subjects) + subject
-        cell = (subject * n_grades + (grade - grade.min())) * n_years + (year - year.min())
-        order = np.argsort(cell, kind="stable")
-        score = frame["score"].fill_null(float("nan")).to_numpy()
-        school = _codes(frame["school_id"])
+        """Code a table's `codes`, sorted by student_id, year, subject."""
+        subjects, subject = _numbered(frame["subject"])
+        grade = frame["grade"].to_numpy()
+        year = frame["year"].to_numpy()
         range_of = (*_ends(year), *_ends(grade))
-        return cls(subjects, subject, grade, year, score, school, key, order, cell[order], range_of)
+        n_years, n_grades = range_of[1] - range_of[0] + 1, range_of[3] - range_of[2] + 1
+        key = frame["student_id"].rle_id().cast(pl.Int64).to_numpy() * n_years
+        key += year
+        key -= range_of[0]
+        key *= len(subjects)
+        key += subject
+        cells = len(subjects) * n_grades * n_years
+        cell = subject.astype(smallest(cells))
+        for numbers, lowest, many in ((grade, range_of[2], n_grades), (year, range_of[0], n_years)):
+            cell *= many
+            cell += (numbers - lowest).astype(cell.dtype)
+        order = np.argsort(cell, kind="stable").astype(smallest(frame.height))
+        start = np.concatenate([[0], np.cumsum(np.bincount(cell, minlength=cells))])
+        score = frame["score"].fill_null(float("nan")).to_numpy()
+        school = code_numbers(frame["school_id"])
+        return cls(subjects, subject, grade, year, score, school, key, order, start, range_of)
 
     @property
     def lowest_grade(self) -> int:
@@ -71,8 +82,8 @@ class Records:
     def find(self, rows: IntArray, lag: int, subject: str) -> IntArray:
         """Return the row of each student's record in `subject` `lag` years before, shape (n,); -1 if none."""
         n_subjects = len(self.subjects)
-        shift = self.subjects.index(subject) - self.subject[rows] - lag * n_subjects
-        wanted = self.key[rows] + shift
+        wanted = self.key[rows] - self.subject[rows]
+        wanted += self.subjects.index(subject) - lag * n_subjects
         place = np.searchsorted(self.key, wanted)
         place[place == len(self.key)] = 0
         found = (self.key[place] == wanted) & (self.year[rows] - lag >= self.ends[0])
@@ -85,9 +96,9 @@ class Records:
         if subject not in self.subjects or not low_grade <= grade <= high_grade or first > last:
             return np.empty(0, dtype=np.int64)
         n_years, n_grades = latest - oldest + 1, high_grade - low_grade + 1
-        start = (self.subjects.index(subject) * n_grades + (grade - low_grade)) * n_years - oldest
-        low, high = np.searchsorted(self.cell_code, [start + first, start + last + 1])
-        return self.cell_row[low:high]
+        cell = (self.subjects.index(subject) * n_grades + (grade - low_grade)) * n_years - oldest
+        low, high = self.cell_start[cell + first], self.cell_start[cell + last + 1]
+        return self.cell_row[low:high].astype(np.int64)
 
     def scores(self, subject: str, grade: int, first: int, last: int) -> FloatArray:
         """Return all scores of a subject and grade in the years `first`..`last`, whoever has them."""
@@ -97,21 +108,19 @@ class Records:
 
     def cells(self) -> Iterator[tuple[str, int, int]]:
         """Yield each (subject, year, grade) of the table, sorted."""
-        first = self.cell_row[np.flatnonzero(np.diff(self.cell_code, prepend=-1))]
-        coded = sorted(zip(self.subject[first], self.year[first], self.grade[first], strict=True))
-        yield from ((self.subjects[subject], int(year), int(grade)) for subject, year, grade in coded)
+        oldest, latest, low_grade, high_grade = self.ends
+        sizes = np.diff(self.cell_start).reshape(-1, high_grade - low_grade + 1, latest - oldest + 1)
+        for subject, year, grade in np.argwhere(sizes.swapaxes(1, 2)):
+            yield self.subjects[subject], oldest + int(year), low_grade + int(grade)
 
 
-def _codes(texts: pl.Series) -> IntArray:
-    """Return each text's place among the different ones in order, -1 where there is none."""
-    known = texts.drop_nulls().unique().sort()
-    codes = texts.cast(pl.Enum(known)).to_physical().cast(pl.Int64)
-    return codes.fill_null(-1).to_numpy()
+def _numbered(column: pl.Series) -> tuple[tuple[str, ...], CodeArray]:
+    """Return the texts that occur, sorted, and the number of each row's among them."""
+    present = column.unique().sort()
+    numbers = np.zeros(len(column.dtype.categories), dtype=smallest(len(present)))  # type: ignore[attr-defined]
+    numbers[code_numbers(present)] = np.arange(len(present))
+    return tuple(present.cast(pl.String)), numbers[code_numbers(column)]
 
 
-def _ends(values: IntArray) -> tuple[int, int]:
+def _ends(values: CodeArray) -> tuple[int, int]:
     return int(values.min()), int(values.max())
-
-
-def _span(values: IntArray) -> int:
-    return int(values.max() - values.min()) + 1

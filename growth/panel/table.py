@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from growth._types import IntArray
 from growth.errors import TableError, problem
+from growth.panel.coded import as_texts, by_value, coded_if_few, is_coded
 from growth.panel.columns import Header, check_header, read_header, used_columns
 from growth.panel.frames import CallerFrame, FrameKind, Loaded, hand_back, load
 from growth.panel.layouts import unfold
@@ -24,6 +26,7 @@ from growth.panel.screening import (
 )
 from growth.panel.text_files import TextFormat
 from growth.panel.typed import typed
+from growth.panel.values import Parsed
 from growth.panel.waterfall import ALL_SUBJECTS, step_lines, waterfall_frame
 from growth.spec import GrowthSpec
 
@@ -36,13 +39,17 @@ class StudentTable:
 
     Attributes
     ----------
+    codes : polars.DataFrame
+        The table as it is kept: `frame`, but text of few different values as codes (Enum).
+    texts : frozenset of str
+        The columns of `codes` that stand for text.
     frame : polars.DataFrame
-        Sorted by student_id, year, subject (unique). Columns: student_id, year (Int32, the year a school
-        year ends in), year_label (the caller's text), subject, grade (Int16), score (Float64, null if there
-        is none) [scale-score points], school_id, optional district_id and enrolled, the yes/no columns of
-        the specification (Boolean) and its categories (String), csem (Float64) [CSEM points] and share
-        (Float64, above 0 and at most 1) if the specification reads them, then the caller's other columns
-        untouched.
+        Made from `codes` at each call. Sorted by student_id, year, subject (unique). Columns: student_id,
+        year (Int32, the year a school year ends in), year_label (the caller's text), subject, grade (Int16),
+        score (Float64, null if there is none) [scale-score points], school_id, optional district_id and
+        enrolled, the yes/no columns of the specification (Boolean) and its categories (String), csem
+        (Float64) [CSEM points] and share (Float64, above 0 and at most 1) if the specification reads them,
+        then the caller's other columns untouched.
     counts : polars.DataFrame
         Waterfall so far (steps read, valid, unique): subject, year, step, rows, excluded, reason.
     origin : str
@@ -56,22 +63,32 @@ class StudentTable:
         What was read as missing because the specification says so.
     """
 
-    frame: pl.DataFrame
+    codes: pl.DataFrame
+    texts: frozenset[str]
     counts: pl.DataFrame
     origin: FrameKind
     digest: str
     header: Header
     notices: tuple[str, ...] = ()
 
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The table with text as text."""
+        return as_texts(self.codes, self.texts)
+
+    def rows(self, places: IntArray) -> pl.DataFrame:
+        """Return the rows at some places, with text as text."""
+        return as_texts(self.codes[places], self.texts)
+
     def to_caller(self, frame: pl.DataFrame) -> CallerFrame:
         """Return `frame` as the kind of frame that the table came as; for files, as polars."""
         return hand_back(frame, self.origin)
 
     def __repr__(self) -> str:
-        years = self.frame["year"].unique().sort()
-        subjects = self.frame["subject"].n_unique()
+        years = self.codes["year"].unique().sort()
+        subjects = self.codes["subject"].n_unique()
         return (
-            f"StudentTable({self.frame.height:,} rows, {subjects} subject(s), years {years[0]}-{years[-1]})"
+            f"StudentTable({self.codes.height:,} rows, {subjects} subject(s), years {years[0]}-{years[-1]})"
         )
 
 
@@ -102,7 +119,7 @@ def read_table(source: CallerFrame | str | Path | Sequence[str | Path], spec: Gr
     TableError
         The table cannot be read, is empty, or holds a key more than once.
     """
-    loaded, header = _load(source, spec)
+    loaded, header, enums = _load(source, spec)
     names = header.names
     raw, no_record = _long(loaded.frame, header)
     waterfall = _Waterfall(raw.height + no_record)
@@ -111,7 +128,7 @@ def read_table(source: CallerFrame | str | Path | Sequence[str | Path], spec: Gr
     raw = waterfall.keep(valid_rows(raw, names))
     raw = waterfall.keep(known_grades(raw, spec.rows))
     read = typed(raw, names, spec)
-    frame = read.frame.with_columns(pl.col("subject").replace(spec.columns.subjects))
+    frame = read.frame.with_columns(_renamed(read.frame["subject"], spec.columns.subjects))
     frame = waterfall.keep(possible_rows(frame, names, spec.rows))
     frame = waterfall.keep(within_bounds(frame, names, spec.scale))
     if frame.is_empty():
@@ -120,7 +137,8 @@ def read_table(source: CallerFrame | str | Path | Sequence[str | Path], spec: Gr
     frame, copies = one_row_per_key(frame, used, names, spec.rows)
     counts = waterfall.frame(copies)
     digest = loaded.digest or _digest(frame.select(used))
-    return StudentTable(frame, counts, loaded.kind, digest, header, read.notices)
+    texts = {column.name for column in frame if is_coded(column)} - (enums - set(used))
+    return StudentTable(frame, frozenset(texts), counts, loaded.kind, digest, header, read.notices)
 
 
 class _Waterfall:
@@ -145,7 +163,11 @@ class _Waterfall:
         return waterfall_frame(lines)
 
 
-def _load(source: CallerFrame | str | Path | Sequence[str | Path], spec: GrowthSpec) -> tuple[Loaded, Header]:
+def _load(
+    source: CallerFrame | str | Path | Sequence[str | Path], spec: GrowthSpec
+) -> tuple[Loaded, Header, set[str]]:
+    """Return the table, its header, and the columns that the caller has coded, by their own names."""
+
     def header_of(columns: list[str]) -> Header:
         header = read_header(columns, spec)
         check_header(header)
@@ -153,10 +175,20 @@ def _load(source: CallerFrame | str | Path | Sequence[str | Path], spec: GrowthS
 
     choices = spec.columns
     columns: list[str] = []
+    wide: list[bool] = []
+    enums: set[str] = set()
 
     def wanted(names: list[str]) -> frozenset[str]:
         columns[:] = names
-        return header_of(names).wanted
+        header = header_of(names)
+        wide[:] = [bool(header.recognition.blocks)]
+        return header.wanted
+
+    def store(column: pl.Series) -> pl.Series:
+        if is_coded(column):
+            enums.add(column.name)
+        # columns of a wide table are put one under the other: coded after that
+        return column if any(wide) else coded_if_few(column)
 
     loaded = load(
         source,
@@ -164,11 +196,13 @@ def _load(source: CallerFrame | str | Path | Sequence[str | Path], spec: GrowthS
         wanted=wanted,
         style=TextFormat(choices.delimiter, choices.encoding),
         name_year=choices.year_from_file_name,
+        store=store,
     )
     header = header_of(columns)
     if choices.year_from_file_name:
         header.names["year"] = "year"
-    return loaded, header
+    own_names = {caller: own for own, caller in header.names.items()}
+    return loaded, header, {own_names.get(name, name) for name in enums}
 
 
 def _long(frame: pl.DataFrame, header: Header) -> tuple[pl.DataFrame, int]:
@@ -176,9 +210,17 @@ def _long(frame: pl.DataFrame, header: Header) -> tuple[pl.DataFrame, int]:
     blank = 0
     if header.recognition.blocks:
         frame, blank = unfold(frame, header.recognition.blocks)
+        frame = pl.DataFrame([coded_if_few(column) for column in frame])
     own_names = {caller: own for own, caller in header.names.items() if caller in frame.columns}
     fixed = (pl.lit(value).alias(own) for own, value in header.spec.columns.fixed.items())
     return frame.rename(own_names).with_columns(*fixed), blank
+
+
+def _renamed(subject: pl.Series, names: Mapping[str, str]) -> pl.Series:
+    def rename(values: pl.Series) -> Parsed:
+        return Parsed(values.replace(names))
+
+    return by_value(subject, rename).values.alias(subject.name) if names else subject
 
 
 def _no_rows(lost: dict[str, int]) -> str:
@@ -194,6 +236,7 @@ def _digest(frame: pl.DataFrame) -> str:
     """Return the SHA-256 of names, types and values, whatever the library version and memory layout."""
     total = hashlib.sha256()
     for column in frame:
+        column = column.cast(pl.String) if is_coded(column) else column
         total.update(f"{column.name}:{column.dtype}:{len(column)};".encode())
         total.update(column.is_null().to_numpy().tobytes())
         if column.dtype == pl.String:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from growth.errors import ColumnError, problem
+from growth.panel.coded import by_value, coded
 from growth.panel.columns import (
     category_columns,
     described,
@@ -78,7 +79,7 @@ def named(own: str, names: dict[str, str]) -> str:
 
 
 def typed(raw: pl.DataFrame, names: dict[str, str], spec: GrowthSpec) -> Typed:
-    """Return the table with typed columns in canonical order.
+    """Return the table with typed columns in canonical order, text as codes but for the students' ids.
 
     Raises
     ------
@@ -91,7 +92,8 @@ def typed(raw: pl.DataFrame, names: dict[str, str], spec: GrowthSpec) -> Typed:
     notices: list[str] = []
     columns: dict[str, pl.Series] = {}
     for own, (read, rule, fix) in rules.items():
-        parsed = read(raw[own])
+        once_each = read is read_score or own == "student_id"
+        parsed = read(raw[own]) if once_each else by_value(raw[own], read)
         columns[own] = parsed.values.alias(own)
         lenient = spec.rows.unclear_flags if own in flags else _score_rule(own, spec)
         if lenient == "missing" and not parsed.wrong_type:
@@ -106,10 +108,7 @@ def typed(raw: pl.DataFrame, names: dict[str, str], spec: GrowthSpec) -> Typed:
     problems += _not_an_error(named("csem", names), columns.get("csem"))
     problems += _not_a_share(named("share", names), columns.get("share"))
     problems += _enrolment_unknown(named("enrolled", names), columns, spec)
-    labels = columns.get("year_label", read_text(raw["year"]).values)
-    columns["year_label"] = labels.zip_with(labels.is_not_null(), columns["year"].cast(pl.String)).alias(
-        "year_label"
-    )
+    columns["year_label"] = _labels(columns.get("year_label"), raw["year"], columns["year"])
     problems += _labels_disagree(named("year", names), columns["year"], columns["year_label"])
     if problems:
         raise ColumnError(described(problems))
@@ -117,6 +116,15 @@ def typed(raw: pl.DataFrame, names: dict[str, str], spec: GrowthSpec) -> Typed:
     other = [name for name in raw.columns if name not in rules]
     frame = pl.DataFrame([*canonical, *columns.values(), *(raw[name] for name in other)])
     return Typed(frame, tuple(notices))
+
+
+def _labels(given: pl.Series | None, raw: pl.Series, year: pl.Series) -> pl.Series:
+    """Return how the table writes each row's year, coded; where it does not, the year itself."""
+    labels = by_value(raw, read_text).values if given is None else given
+    if labels.null_count():
+        text = labels.cast(pl.String)
+        labels = coded(text.zip_with(text.is_not_null(), year.cast(pl.String)))
+    return labels.alias("year_label")
 
 
 def _score_rule(own: str, spec: GrowthSpec) -> str:

@@ -106,13 +106,16 @@ class Refits:
         spec: GrowthSpec,
         enrolment: Enrolment | None = None,
     ) -> Refits:
-        """Gather the cohorts of a run and the school results that errors are wanted of."""
+        """Gather the cohorts of a run and the school results that errors are wanted of.
+
+        Of the table only the students' ids are used.
+        """
+        ids = table.codes["student_id"]
         rows = inputs[0].counted.rows
         used = set(panels.current["highest"].drop_nulls().unique())
         cohorts = tuple(
             _Cohort(one, spline_terms(one.panel, spec).matrix) for one in fitted if one.panel.key in used
         )
-        ids = table.frame["student_id"]
         members = [
             pl.DataFrame({"student_id": ids[one.fitted.panel.row], "cohort": one.fitted.panel.key})
             for one in cohorts

@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from growth._types import FloatArray, IntArray
 from growth.panel import Panel, PanelSet
+from growth.pipeline.places import Places
 from growth.pipeline.students import Fitted, corrected_columns
 from growth.school import Ledger, fairness_ledger
-from growth.school.counted import PERCENTILE_COLUMNS
+from growth.school.counted import PERCENTILE_COLUMNS, columns_in_use
 from growth.spec import GrowthSpec, Intervals, Peers, Simex
 
 __all__ = ["ledger", "plain_choices", "plain_panels", "without_peers"]
@@ -68,26 +70,27 @@ def ledger(
         Of `growth.student.compose`.
     spec : GrowthSpec
     """
-    current = panels.current.sort("row")
-    priors = [_members(p, pl.Series("prior", np.ascontiguousarray(p.priors[:, 0]))) for p in panels.panels]
-    with_prior = current.join(pl.concat(priors), on=["row", "highest"], how="left", maintain_order="left")
+    places = Places(panels)
+    prior = places.column(panels.panels, (panel.priors[:, 0] for panel in panels.panels))
     continuous, integer, counted = _what_counts(spec)
-    results = students.filter("highest").with_columns(
-        with_prior["prior"], pl.col(continuous).alias("percentile"), pl.col(integer).alias("sgp")
+    used = {*columns_in_use(counted), continuous, integer, *spec.peers.flags, *spec.peers.categories}
+    results = students.select(name for name in students.columns if name in used)
+    results = results.filter("highest").with_columns(
+        pl.Series("prior", prior).fill_nan(None),
+        pl.col(continuous).alias("percentile"),
+        pl.col(integer).alias("sgp"),
     )
     if not plain:
         return fairness_ledger(results, None, effects, counted)
-    found = [
-        _members(
-            one.panel,
-            pl.Series("percentile", one.growth.percentile),
-            pl.Series("sgp", one.growth.sgp).cast(pl.Int16),
-            *corrected_columns(one.growth),
-        ).with_columns(pl.col(continuous).alias("percentile"), pl.col(integer).alias("sgp"))
-        for one in plain
-    ]
-    unadjusted = current.join(pl.concat(found), on=["row", "highest"], how="left", maintain_order="left")
-    return fairness_ledger(results, unadjusted, effects, counted)
+    found = [_values_of(one) for one in plain]
+    cohorts = [one.panel for one in plain]
+    unadjusted = pl.DataFrame(
+        [
+            pl.Series(name, places.column(cohorts, (values[column] for values in found))).fill_nan(None)
+            for name, column in (("percentile", continuous), ("sgp", integer))
+        ]
+    )
+    return fairness_ledger(results, unadjusted.cast({"sgp": pl.Int16}), effects, counted)
 
 
 def _what_counts(spec: GrowthSpec) -> tuple[str, str, GrowthSpec]:
@@ -105,7 +108,7 @@ def _what_counts(spec: GrowthSpec) -> tuple[str, str, GrowthSpec]:
     return f"percentile{suffix}", f"sgp{suffix}", spec.model_copy(update={"school": school})
 
 
-def _members(panel: Panel, *values: pl.Series) -> pl.DataFrame:
-    return pl.DataFrame([pl.Series("row", panel.row), *values]).with_columns(
-        pl.lit(panel.key).alias("highest")
-    )
+def _values_of(one: Fitted) -> dict[str, FloatArray | IntArray]:
+    """Return a cohort's percentiles by the columns of the students frame."""
+    corrected = {column.name: column.to_numpy() for column in corrected_columns(one.growth)}
+    return {"percentile": one.growth.percentile, "sgp": one.growth.sgp} | corrected

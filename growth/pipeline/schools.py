@@ -20,6 +20,7 @@ from growth.school import (
     school_history,
     school_inputs,
 )
+from growth.school.counted import columns_in_use
 from growth.school.placement import Kind
 from growth.spec import GrowthSpec
 
@@ -62,6 +63,8 @@ def school_results(
         Called for ``school.standard_error = "refit"``.
     """
     norms, cuts = kept
+    used = columns_in_use(spec)
+    students = students.select(name for name in students.columns if name in used)
     kinds: list[Kind] = ["school"]
     kinds += ["span"] if spec.school.by_span else []
     kinds += ["district"] if spec.school.districts != "none" else []

@@ -8,7 +8,8 @@ Every number is made in a room of its own; here they are only handed on, and eve
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -20,7 +21,15 @@ from threadpoolctl import threadpool_limits
 from growth.errors import SpecError, problem
 from growth.freeze import FreezeBundle
 from growth.index.distance import Context, check_same_cuts, described_levels, with_last_year
-from growth.panel import CallerFrame, CsemFunction, Panel, StudentTable, build_panels, read_table
+from growth.panel import (
+    CallerFrame,
+    CsemFunction,
+    Panel,
+    StudentTable,
+    build_panels,
+    hand_back,
+    read_table,
+)
 from growth.pipeline.account import account_of_rows
 from growth.pipeline.bootstrap import Refits, refit_errors
 from growth.pipeline.frozen import Known, kept_curves, known_models
@@ -143,11 +152,11 @@ def walk(
     source = (
         table
         if isinstance(table, StudentTable)
-        else shelf.stage("table", choices, lambda spec: read_table(table, spec))
+        else shelf.stage("table", choices, partial(read_table, table))
     )
     check_enrolment(places, choices)
     clock.lap("read")
-    panels = shelf.stage("panels", choices, lambda spec: build_panels(source, spec, csem=given.csem))
+    panels = shelf.stage("panels", choices, partial(build_panels, source, csem=given.csem))
     clock.lap("panels")
     plain = plain_panels(panels, choices)
     known, known_plain = _known(panels.panels, plain, choices, freeze)
@@ -167,6 +176,9 @@ def walk(
     bench = _Bench(threads, steps, given.checkpoints, shelf)
     fitted = _fit(panels.panels, choices, bench, known)
     students = students_frame(source, panels, fitted, choices)
+    # what follows needs at most the ids of the table, and a state's is large
+    left = ["student_id"] if choices.school.standard_error == "refit" else []
+    source = replace(source, codes=source.codes.select(left))
     clock.lap("student growth")
     bare = _fit(plain, prior_scores_only, bench, known_plain)
     fairness = ledger(students, panels, bare, composed.effects, choices)
@@ -223,7 +235,7 @@ def walk(
         cuts=used_cuts,
         norms=schools.norms,
         curves=kept_curves(fitted, bare, composed, choices) if shelf.keeps_models else FrozenCurves(),
-        to_caller=source.to_caller,
+        to_caller=partial(hand_back, kind=source.origin),
     )
     steps.add("levels")
     return result

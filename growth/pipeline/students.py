@@ -10,6 +10,7 @@ import polars as pl
 
 from growth._types import FloatArray
 from growth.panel import Panel, PanelSet, StudentTable
+from growth.pipeline.places import Places
 from growth.spec import GrowthSpec
 from growth.student import FrozenCohort, QuantileGrowth, StudentGrowth, StudentIntervals
 from growth.student.simex import SimexGrowth
@@ -120,20 +121,13 @@ def students_frame(
     """
     corrected = tuple(_CORRECTED) if spec.simex.use == "simex" else ()
     added = (*_ADDED[:-1], *corrected, _ADDED[-1])
-    current = panels.current
-    unscored = current.filter(pl.col("highest").is_null()).select("row", "status")
-    scored = current.filter(pl.col("highest").is_not_null()).rename({"highest": "_fullest"})
-    results = scored.join(_results(fitted, corrected), on="row", how="left").with_columns(
-        (pl.col("cohort") == pl.col("_fullest")).alias("highest")
-    )
-    if spec.cohorts.report == "highest":
-        results = results.filter("highest")
-    results = results.drop("_fullest")
+    every = spec.cohorts.report != "highest"
+    results = _results(Places(panels), fitted, every, corrected)
+    unscored = panels.current.filter(pl.col("highest").is_null()).select("row", "status")
     results = pl.concat([results, unscored.with_columns(pl.lit(True).alias("highest"))], how="diagonal")
-    results = results.sort(
-        ["row", "highest", "n_priors", "cohort"], descending=[False, True, True, False], nulls_last=True
-    )
-    source = _without_clashes(table.frame, added)[results["row"].to_numpy()]
+    by = {"row": False} | ({"highest": True, "n_priors": True, "cohort": False} if every else {})
+    results = results.sort(list(by), descending=list(by.values()), nulls_last=True)
+    source = _without_clashes(table.rows(results["row"].to_numpy()), added)
     front = [name for name in _FRONT if name in source.columns]
     rest = [name for name in source.columns if name not in front]
     return pl.concat([source.select(front), results.select(added), source.select(rest)], how="horizontal")
@@ -165,26 +159,37 @@ def _deviation(residual: FloatArray) -> float | None:
     return float(residual.std(ddof=1)) if len(residual) > 1 else None
 
 
-def _results(fitted: Iterable[Fitted], corrected: Sequence[str]) -> pl.DataFrame:
+def _results(places: Places, fitted: Iterable[Fitted], every: bool, corrected: Sequence[str]) -> pl.DataFrame:
+    """Return the results of all cohorts, or of each row's own only, cohort after cohort."""
     schema = _RESULTS | {name: _CORRECTED[name] for name in corrected}
-    parts = [
-        pl.DataFrame(
-            {"row": one.panel.row, "sgp": one.growth.sgp, "percentile": one.growth.percentile}
+    parts = []
+    for one in fitted:
+        _, highest = places.of(one.panel)
+        part = pl.DataFrame(
+            [
+                pl.Series("row", one.panel.row),
+                pl.Series("highest", highest),
+                pl.Series("sgp", one.growth.sgp),
+                pl.Series("percentile", one.growth.percentile),
+                pl.Series("prior_score", np.ascontiguousarray(one.panel.priors[:, 0])),
+                *_interval(one),
+                pl.Series("expected_score", one.growth.expected),
+                pl.Series("residual", one.growth.residual),
+                *corrected_columns(one.growth),
+            ]
         ).with_columns(
-            pl.Series("prior_score", np.ascontiguousarray(one.panel.priors[:, 0])),
-            *_interval(one),
-            pl.Series("expected_score", one.growth.expected),
-            pl.Series("residual", one.growth.residual),
+            pl.lit("scored").alias("status"),
             pl.lit(_deviation(one.growth.residual)).alias("residual_sd"),
             pl.lit(one.panel.key).alias("cohort"),
             pl.lit(len(one.panel.pattern.priors)).alias("n_priors"),
             pl.lit(one.panel.norm_group).alias("norm_group"),
-            *corrected_columns(one.growth),
         )
-        for one in fitted
-    ]
-    frame = pl.concat(parts) if parts else pl.DataFrame(schema={"row": pl.Int64(), **schema})
-    return frame.select("row", *(pl.col(name).cast(dtype) for name, dtype in schema.items()))
+        part = part if every else part.filter("highest")
+        parts.append(
+            part.select("row", "status", "highest", *(pl.col(k).cast(kind) for k, kind in schema.items()))
+        )
+    empty = {"row": pl.Int64(), "status": pl.String(), "highest": pl.Boolean(), **schema}
+    return pl.concat(parts) if parts else pl.DataFrame(schema=empty)
 
 
 def _interval(one: Fitted) -> list[pl.Series]:

@@ -13,7 +13,7 @@ from growth.errors import ColumnError, did_you_mean, problem
 from growth.school.enrolment import KEY, Enrolment
 from growth.spec import GrowthSpec
 
-__all__ = ["PERCENTILE_COLUMNS", "Counted", "count_results", "effect_values"]
+__all__ = ["PERCENTILE_COLUMNS", "Counted", "columns_in_use", "count_results", "effect_values"]
 
 PERCENTILE_COLUMNS: dict[PercentileKind, str] = {
     "continuous": "percentile",
@@ -42,6 +42,20 @@ class Counted:
     """The counted rows of the students frame, n rows."""
     counts: pl.DataFrame
     """subject, year, step, rows, excluded, reason: rows(step) = rows(previous step) - excluded."""
+
+
+def columns_in_use(spec: GrowthSpec) -> tuple[str, ...]:
+    """Return the columns of the students frame that school results can be made from."""
+    school = spec.school
+    names = ["student_id", *_UNIT, "grade", "status", "highest", PERCENTILE_COLUMNS[school.percentile]]
+    names += ["district_id"] if school.districts != "none" else []
+    names += ["residual", "residual_sd"] if school.aggregate == "mean_residual" else []
+    names += ["cohort"] if school.standard_error == "refit" else []
+    names += ["enrolled"] if school.enrolled_only else []
+    names += ["share"] if school.share == "column" else []
+    names += [school.span_column] if school.span_column else []
+    names += [*spec.groups.flags.values(), *([spec.groups.race] if spec.groups.race else [])]
+    return tuple(dict.fromkeys(names))
 
 
 def count_results(students: pl.DataFrame, spec: GrowthSpec, enrolment: Enrolment | None = None) -> Counted:

@@ -156,9 +156,8 @@ def fairness_ledger(
     groups = _groups(scored, spec)
     lines: list[dict[str, object]] = []
     traits: list[dict[str, object]] = []
-    for (year, subject), block in scored.sort(_BLOCK, maintain_order=True).group_by(
-        _BLOCK, maintain_order=True
-    ):
+    for year, subject in scored.select(_BLOCK).unique().sort(_BLOCK).iter_rows():
+        block = scored.filter(year=year, subject=subject)
         place = {"year": year, "subject": subject}
         schools = _schools(block, spec)
         everyone = {"kind": EVERYONE, "column": EVERYONE, "in_model": False}

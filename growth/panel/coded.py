@@ -1,0 +1,85 @@
+"""Text of few different values, kept as small integers: a state's table in a fraction of the memory.
+
+A coded column is a polars Enum over its values in order, so that codes sort as the texts do. What is done to
+texts is done once per value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from growth._types import CodeArray
+from growth.panel.values import Parsed, read_id
+
+__all__ = ["as_texts", "by_value", "code_numbers", "coded", "coded_if_few", "is_coded", "smallest"]
+
+_FEW: Final = 8
+"""A column is coded if each of its values occurs in so many rows on average ..."""
+_FIRST: Final = 1 << 20
+"""... and so also in the first rows: ids are not counted to the end."""
+
+
+def is_coded(column: pl.Series) -> bool:
+    """Whether a column holds codes."""
+    return isinstance(column.dtype, pl.Enum)
+
+
+def coded(column: pl.Series) -> pl.Series:
+    """Return a text column as codes; others as they are."""
+    if column.dtype != pl.String:
+        return column
+    return column.cast(pl.Enum(column.drop_nulls().unique().sort()))
+
+
+def coded_if_few(column: pl.Series) -> pl.Series:
+    """Return a text column of few different values as codes; others as they are."""
+    if column.dtype != pl.String:
+        return column
+    few = all(part.n_unique() * _FEW <= len(part) for part in (column.head(_FIRST), column))
+    return coded(column) if few else column
+
+
+def as_texts(frame: pl.DataFrame, columns: Collection[str]) -> pl.DataFrame:
+    """Return a frame with the named coded columns as the texts that they stand for."""
+    return frame.with_columns(pl.col(name).cast(pl.String) for name in frame.columns if name in columns)
+
+
+def by_value(column: pl.Series, read: Callable[[pl.Series], Parsed]) -> Parsed:
+    """Read a column, once per value where it holds codes or whole numbers; text comes back coded.
+
+    Parameters
+    ----------
+    column : polars.Series
+    read : callable
+        A reader of `growth.panel.values`.
+    """
+    if is_coded(column):
+        values, place = column.dtype.categories, column.to_physical()  # type: ignore[attr-defined]
+    elif column.dtype.is_integer():
+        values = column.drop_nulls().unique().sort()
+        place = column.replace_strict(values, pl.arange(len(values), eager=True), default=None)
+    else:
+        parsed = read(column)
+        return Parsed(coded(parsed.values), parsed.bad, parsed.wrong_type)
+    parsed = read(values)
+    lost = read_id(values).values.is_not_null() & parsed.values.is_null()
+    bad = int(lost.gather(place).sum() or 0) if lost.any() else 0
+    return Parsed(coded(parsed.values).gather(place), bad, parsed.wrong_type)
+
+
+def code_numbers(column: pl.Series) -> CodeArray:
+    """Return the codes of a coded column, shape (N,), -1 where there is none."""
+    codes = column.to_physical()
+    largest = len(column.dtype.categories)  # type: ignore[attr-defined]
+    if not codes.null_count():
+        return codes.to_numpy().astype(smallest(largest))
+    return codes.cast(pl.Int64).fill_null(-1).to_numpy().astype(smallest(largest))
+
+
+def smallest(largest: int) -> type[np.signedinteger]:
+    """Return the smallest signed integers that hold numbers up to `largest`."""
+    return next(kind for kind in (np.int8, np.int16, np.int32, np.int64) if largest <= np.iinfo(kind).max)
