@@ -66,6 +66,7 @@ def test_a_run_with_itself(base: growth.GrowthRun) -> None:
     assert found.schools["change"].abs().sum() == 0
     assert found.choices.is_empty()
     assert found.sentences[0] == "ELA: 0 of 14 schools have another level."
+    assert found.points["growth_moved"].drop_nulls().to_list() == [0.0] * 14
 
 
 def test_a_frozen_norm_is_the_norm(base: growth.GrowthRun, table: pl.DataFrame) -> None:
@@ -109,6 +110,9 @@ def test_command_line(base: growth.GrowthRun, table: pl.DataFrame, tmp_path: Pat
     assert "school.aggregate" in done.output
     found = compare_runs(load_run(tmp_path / "a"), load_run(tmp_path / "b"))
     assert pl.read_parquet(tmp_path / "c" / "schools.parquet").equals(found.schools)
+    assert pl.read_parquet(tmp_path / "c" / "points.parquet").equals(found.points)
+    assert "Index points from growth move by" in done.output
+    assert found.points["growth_moved"].abs().max() > 0  # type: ignore[operator]
 
 
 STUDY = """

@@ -112,6 +112,10 @@ def select_command(
 def compare_command(
     a: Annotated[Path, typer.Argument(metavar="RUN_A", help="Run folder.", file_okay=False)],
     b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Run folder.", file_okay=False)],
+    metrics: Annotated[
+        Path | None,
+        typer.Option(help="Table of the index's other metrics: how the whole index moves.", exists=True),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of tables to write.")] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -123,7 +127,7 @@ def compare_command(
         if out is not None:
             check_free(out, overwrite=overwrite)
         one, two = load_run(a), load_run(b)
-        found = compare_runs(one, two)
+        found = compare_runs(one, two, metrics=metrics)
         _show_comparison(found)
         if out is not None:
             save_tables(found.frames, out, two.spec, overwrite=overwrite)

@@ -5,6 +5,7 @@ from growth.index.composite import SchoolIndex, school_index
 from growth.index.definitions import RECORDS, records_of_folder
 from growth.index.distance import described_levels, next_level_sentence, with_last_year
 from growth.index.growth_metric import growth_metrics
+from growth.index.growth_points import growth_points
 from growth.index.levels import LevelArray, LevelCuts, assign_levels, level_cuts, level_table
 from growth.index.metric_table import school_types
 from growth.index.pairing import Pairs, lowest_schools, pair_schools
@@ -24,6 +25,7 @@ __all__ = [
     "described_levels",
     "growth_metrics",
     "growth_needs",
+    "growth_points",
     "level_cuts",
     "level_table",
     "lowest_schools",

@@ -5,6 +5,8 @@ and levels are worked out anew after each. *data*: who is in the table and in wh
 percentiles; *school*: what is counted, averaged and shrunk; *norm*: among whom, and how, schools are ranked;
 *cuts*: where levels begin. A school's change of level is the sum of the changes of the stages.
 
+Levels are worth index points: `growth.study.points` says how many each school gains or loses.
+
 What a stage does depends on what was replaced before it. Where a mixture of two runs is impossible (a norm of
 means for medians), the change is booked on the next stage.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -23,6 +26,7 @@ from growth.index.levels import level_table
 from growth.pipeline import GrowthRun
 from growth.school import Norms, school_growth
 from growth.spec import Groups, GrowthSpec
+from growth.study.points import points_between, points_sentence
 
 __all__ = ["STAGES", "Comparison", "compare_runs"]
 
@@ -54,15 +58,19 @@ class Comparison:
     """One row per subject and stage: moved (schools that it moves), up, down, levels (moved in all)."""
     choices: pl.DataFrame
     """One row per choice that differs: stage, key, a, b."""
+    points: pl.DataFrame
+    """One row per year and school: growth_a, growth_b, growth_moved, index_a, index_b, index_moved [index
+    points]; see `growth.study.points.points_between`."""
 
     @property
     def frames(self) -> Mapping[str, pl.DataFrame]:
         """The tables by name."""
-        return {"schools": self.schools, "stages": self.stages, "choices": self.choices}
+        names = ("schools", "stages", "choices", "points")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """The comparison in words, a sentence per subject."""
+        """The comparison in words: a sentence per subject, and one on index points."""
         lines = []
         for (subject,), part in self.schools.drop_nulls("change").group_by("subject", maintain_order=True):
             changed = part.filter(pl.col("change") != 0)
@@ -72,7 +80,8 @@ class Comparison:
             why = ", ".join(f"{count} by {stage}" for stage, count in reasons.iter_rows())
             told = f"{subject}: {changed.height:,} of {part.height:,} schools have another level"
             lines.append(told + (f" ({why})." if why else "."))
-        return tuple(lines)
+        worth = points_sentence(self.points)
+        return tuple([*lines, worth] if worth else lines)
 
     def __repr__(self) -> str:
         return "\n".join(["Comparison(", *(f"  {line}" for line in self.sentences), ")"])
@@ -94,13 +103,22 @@ class _Mixture:
         return _of_schools(level_table(found.frame, self.cuts))
 
 
-def compare_runs(a: GrowthRun, b: GrowthRun) -> Comparison:
+def compare_runs(
+    a: GrowthRun,
+    b: GrowthRun,
+    *,
+    metrics: pl.DataFrame | str | Path | Any | None = None,  # noqa: ANN401
+) -> Comparison:
     """Say which schools have another level in run `b` than in run `a`, and which stage moved them.
 
     Parameters
     ----------
     a, b : GrowthRun
         Of the same years.
+    metrics : path or frame, optional
+        The other metrics of the index, as for `growth.index.school_index`: both runs then have an index, and
+        points moved are those of the whole. Without it they are those that `growth.index.growth_points` gives
+        for growth, in index points as well.
 
     Returns
     -------
@@ -140,7 +158,8 @@ def compare_runs(a: GrowthRun, b: GrowthRun) -> Comparison:
     table = table.with_columns(change=pl.col("level_b") - pl.col("level_a")).with_columns(because=_because())
     shown = ["growth_percentile_a", "growth_percentile_b", "level_a", "level_b", "change", *parts, "because"]
     schools = table.select(*_UNIT, *shown).sort(_UNIT)
-    return Comparison(schools, _stages(schools), _choices(a.spec, b.spec))
+    points = points_between(a, b, metrics)
+    return Comparison(schools, _stages(schools), _choices(a.spec, b.spec), points)
 
 
 def _check(a: GrowthRun, b: GrowthRun) -> None:

@@ -19,6 +19,7 @@ import polars as pl
 from growth.aggregate import by_group
 from growth.disk import reserve, whole_folder
 from growth.errors import StoreError
+from growth.index import growth_points
 from growth.pipeline import GrowthRun
 from growth.school import Enrolment
 from growth.school.counted import Counted, count_results, effect_values
@@ -37,7 +38,8 @@ class Outcome:
 
     frames: Mapping[str, pl.DataFrame]
     """``schools``, ``levels``, ``variance``, ``counts``, ``cells``, ``fairness``, ``neutrality`` of the run;
-    ``halves`` and ``intake`` as `halves` and `intake` make them."""
+    ``halves`` and ``intake`` as `halves` and `intake` make them; ``points`` of
+    `growth.index.growth_points`."""
     digests: Mapping[str, str]
     """SHA-256 of each frame of the run, students among them, as in its manifest."""
     seconds: float
@@ -61,6 +63,7 @@ def outcome_of(run: GrowthRun, enrolment: Enrolment | None, seed: int, seconds: 
     frames = {name: run.frames[name] for name in _KEPT}
     frames["halves"] = halves(counted, run.spec, seed)
     frames["intake"] = intake(counted, run.spec)
+    frames["points"] = growth_points(run.frames["schools"], run.frames["levels"], run.spec, students)
     return Outcome(frames, dict(run.manifest["outputs"]), seconds)
 
 

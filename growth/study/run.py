@@ -160,9 +160,9 @@ class _Work:
             return 'a function cannot be recognised again: use measurement.csem = "column" or "table"', False
         try:
             run = walk(self.table, spec, self.given, n_jobs=n_jobs)
+            one = outcome_of(run, self.given.enrolment, self.seed, perf_counter() - start)
         except GrowthError as error:
             return str(error), True
-        one = outcome_of(run, self.given.enrolment, self.seed, perf_counter() - start)
         if place is not None:
             save_outcome(one, place)
         return one, True

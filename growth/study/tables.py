@@ -20,6 +20,7 @@ from growth.study.agreement import (
     split_half,
 )
 from growth.study.outcome import UNIT, Outcome
+from growth.study.points import points_moved
 
 __all__ = ["SIZES", "intake_table", "reliability_table", "school_table", "statistics_table"]
 
@@ -39,6 +40,8 @@ _TRUE = (
 )
 _NUMBERS = [
     *_AGREEMENT[1:],
+    "points_moved",
+    "points_moved_most",
     "year_to_year",
     "icc",
     "reliability",
@@ -85,12 +88,14 @@ def statistics_table(
     Returns
     -------
     polars.DataFrame
-        variant, year, subject, schools (with results in both), the fields of `Agreement`; year_to_year, r of
-        what is ranked with the year before; icc and reliability (mean over schools); split_half; accuracy,
-        consistency and kappa of levels; school_coverage and student_coverage, schools and counted students
-        with a result [% of schools with students, of students in scope]; against `truth` spearman, bias,
-        bias in the poorest quarter of schools and rmse of the growth percentile [percentile points], coverage
-        of bands [%] and exact levels [%].
+        variant, year, subject, schools (with results in both), the fields of `Agreement`; points_moved and
+        points_moved_most, the mean and the largest change of the index points that a school gets from growth
+        in the subject, without sign [index points]; year_to_year, r of what is ranked with the year before;
+        icc and reliability (mean over schools); split_half; accuracy, consistency and kappa of levels;
+        school_coverage and student_coverage, schools and counted students with a result [% of schools with
+        students, of students in scope]; against `truth` spearman, bias, bias in the poorest quarter of
+        schools and rmse of the growth percentile [percentile points], coverage of bands [%] and exact levels
+        [%].
     """
     shown = schools.filter(pl.col("growth_percentile").is_not_null(), pl.col("level").is_not_null())
     base = shown.filter(variant=0).drop("variant")
@@ -106,6 +111,9 @@ def statistics_table(
         }
         if both.height:
             row |= asdict(agreement(_sides(both)))
+        place = {"year": year, "subject": subject}
+        worth = [one.frames["points"].filter(**place) for one in (outcomes[0], outcomes[int(str(variant))])]
+        row |= dict(zip(("points_moved", "points_moved_most"), points_moved(*worth), strict=True))
         row |= _own(here, part, outcomes[int(str(variant))])
         earlier = shown.filter(variant=variant, year=int(str(year)) - 1, subject=subject)
         pairs = here.join(earlier, on="school_id", suffix="_before")
