@@ -18,9 +18,12 @@ import growth
 FLOORS: dict[str, int] = {
     "_types": 0,
     "errors": 0,
+    "codec": 0,
     "disk": 0,
     "measures": 0,
     "aggregate": 0,
+    "parallel": 0,
+    "source": 0,
     "spec": 1,
     "kernels": 1,
     "quantile": 2,
@@ -117,6 +120,15 @@ def test_imports_point_down_the_street(path: Path) -> None:
         assert other in FLOORS, f"{module} imports growth.{other} through the face"
         at_home = other == room or {other, room} <= GROUND
         assert at_home or FLOORS[other] < FLOORS[room], f"{module} imports up the street: {target}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_one_place_chooses_where_work_is_done(path: Path) -> None:
+    """Elsewhere there are threads only, within a piece of work."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "Parallel":
+            words = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            assert _name(path) == "growth.parallel" or words.get("backend") == "'threading'"
 
 
 @pytest.mark.parametrize("path", PORCHES, ids=_name)

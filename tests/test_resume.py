@@ -20,10 +20,10 @@ from polars.testing import assert_frame_equal
 import growth
 from growth import GrowthRun, GrowthSpec
 from growth.audit import verify_run
+from growth.codec import decoded, encoded
 from growth.errors import GrowthError, StoreError
 from growth.pipeline import resume as resume_module
 from growth.pipeline.bootstrap import Refits
-from growth.pipeline.codec import decoded, encoded
 from growth.school import SampleStatistics
 from growth.store import load_run
 
@@ -67,16 +67,16 @@ def same(a: GrowthRun, b: GrowthRun) -> None:
 
 def fail_at(monkeypatch: pytest.MonkeyPatch, error: BaseException, call: int) -> None:
     """Let a run die when its cohort number `call` is to be fitted."""
-    from growth.pipeline import street
+    from growth.pipeline import cohorts
 
-    real, calls = street.student_growth, iter(range(1_000))
+    real, calls = cohorts.student_growth, iter(range(1_000))
 
     def fitted(*arguments: object, **options: object) -> object:
         if next(calls) == call:
             raise error
         return real(*arguments, **options)
 
-    monkeypatch.setattr(street, "student_growth", fitted)
+    monkeypatch.setattr(cohorts, "student_growth", fitted)
 
 
 class TestParts:

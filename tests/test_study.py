@@ -16,6 +16,7 @@ from polars.testing import assert_frame_equal
 
 import growth
 from growth.panel import SimulatedSystem
+from growth.parallel import Crew
 from growth.pipeline.shelf import narrowed
 from growth.spec import GrowthSpec
 from growth.study import Range, Study
@@ -92,13 +93,13 @@ def test_stages_are_computed_once(table: pl.DataFrame) -> None:
     calls: list[str] = []
     shelf = StudyShelf(table_key(table), None)
     given = study_run.Given(shelf=shelf)
-    study_run.walk(table, CORE, given)
+    study_run.walk(table, CORE, given, Crew.alone())
     first = len(shelf.fitted)
     assert len(set(shelf.fitted)) < first  # with and without the peer definition
     for changes in ({"school.aggregate": "median"}, {"levels.above_from": 9}, {"groups.min_n": 30}):
-        study_run.walk(table, CORE.replace(changes), given)
+        study_run.walk(table, CORE.replace(changes), given, Crew.alone())
     assert len(shelf.fitted) == first
-    study_run.walk(table, CORE.replace({"peers.composition": "none"}), given)
+    study_run.walk(table, CORE.replace({"peers.composition": "none"}), given, Crew.alone())
     assert first < len(shelf.fitted) < 2 * first  # the fits on prior scores only were there
     shelf.stage("panels", CORE.replace({"school.min_n": 33}), lambda spec: calls.append(spec.name))
     assert calls == []

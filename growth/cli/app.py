@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,6 +70,14 @@ SpecOption = Annotated[
     str, typer.Option("--spec", help=f"Preset ({PRESET_NAMES}) or TOML file.", metavar="PRESET|FILE")
 ]
 JobsOption = Annotated[int, typer.Option("--n-jobs", help="Threads; -1: all cores. Results do not change.")]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        help="Address of a Dask scheduler: its workers compute, and see the folders named here.",
+        metavar="ADDRESS",
+    ),
+]
 TABLES = typer.Argument(
     metavar="FILE...",
     help="Text or Parquet file, or several of the same columns; or the address of a database, "
@@ -155,6 +163,7 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from what an interrupted run has finished.")
     ] = False,
+    scheduler: SchedulerOption = None,
 ) -> None:
     """Compute growth percentiles and levels of a table, and write a run folder."""
     source = sources(files)
@@ -167,7 +176,7 @@ def run(
         if report:
             require_extra()
         base = None if freeze is None else load_bundle(freeze)
-        with under_way(out, resume=resume) as parts:
+        with workers_of(scheduler), under_way(out, resume=resume) as parts:
             result = _compute(source, choices, n_jobs, base, checkpoints or parts)
             _save(result, out, overwrite=overwrite, report=report)
         _show_results(result, out, report=report)
@@ -266,6 +275,20 @@ def _check_address(address: str, *, alone: bool) -> None:
 
 
 @contextmanager
+def workers_of(scheduler: str | None) -> Iterator[None]:
+    """Let the workers of a cluster compute; a usage error if there is none at the address."""
+    from growth.parallel import on_cluster
+
+    with ExitStack() as held:
+        try:
+            held.enter_context(on_cluster(scheduler))
+        except SpecError as error:
+            typer.echo(f"growth: --scheduler: {error}", err=True)
+            raise typer.Exit(_USAGE) from None
+        yield
+
+
+@contextmanager
 def _answerable() -> Iterator[None]:
     """End with a message and exit code 1 where the data or the machine, not the program, is the problem."""
     try:
@@ -312,10 +335,18 @@ def _compute(
 def _progress() -> Iterator[Callable[[int, int, str], None]]:
     """Show a bar on standard error if somebody is looking."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description:<48}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = (TextColumn("{task.description:<48}"), BarColumn(), MofNCompleteColumn(), *times)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading", total=None)
 

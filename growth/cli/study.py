@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from growth.cli.app import JobsOption, _answerable, _print, _progress, _table, app
+from growth.cli.app import (
+    JobsOption,
+    SchedulerOption,
+    _answerable,
+    _print,
+    _progress,
+    _table,
+    app,
+    workers_of,
+)
 from growth.cli.index import OverwriteOption
 
 if TYPE_CHECKING:
@@ -35,6 +44,7 @@ def study_command(
     ] = None,
     n_jobs: JobsOption = -1,
     overwrite: OverwriteOption = False,
+    scheduler: SchedulerOption = None,
 ) -> None:
     """Run many variants of a specification, and say which decision moves schools."""
     with _answerable():
@@ -49,7 +59,7 @@ def study_command(
         source = said.table if table is None else table
         if source is None:
             raise SpecError(problem("The study names no table", fix='table = "scores.csv", or --table'))
-        with _progress() as progress:
+        with workers_of(scheduler), _progress() as progress:
             found = run_study(
                 source,
                 said.base,

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
@@ -26,6 +25,7 @@ from growth.diagnose.statistics import clustered_se, t_bound
 from growth.diagnose.verdicts import Finding
 from growth.errors import SpecError, problem
 from growth.panel import Panel, PanelSet, StudentTable, build_panels, read_table
+from growth.parallel import Crew, Shared
 from growth.pipeline import GrowthRun
 from growth.quantile import QuantileProcess, fit_quantiles
 from growth.spec import GrowthSpec, Intervals, Simex
@@ -113,9 +113,9 @@ def held_out(
         used = set(panels.current["highest"].drop_nulls().unique())
         chosen = [panel for panel in panels.panels if panel.key in used and _enough(panel, how)]
         fold = _deal(chosen, how)
-        found: list[Losses] = joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
-            joblib.delayed(cross_validate)(panel, spec, fold[_schools(panel)], how.folds) for panel in chosen
-        )
+        crew = Crew.of(n_jobs)
+        tasks = ((crew.share(panel), fold[_schools(panel)]) for panel in chosen)
+        found = list(crew.each(_LeftOut(spec, how.folds), tasks, in_order=True))
     taus = spec.quantiles.grid()
     rows = [row for panel, losses in zip(chosen, found, strict=True) for row in _rows(panel, losses, taus)]
     shares = list(_coverage(chosen, found))
@@ -175,6 +175,16 @@ def _deal(panels: list[Panel], how: HeldOut) -> IntArray:
     fold = np.empty(most + 2, dtype=np.int64)
     fold[order] = np.arange(most + 2) % how.folds
     return fold
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _LeftOut:
+    spec: GrowthSpec
+    folds: int
+
+    def __call__(self, task: tuple[Shared[Panel], IntArray]) -> Losses:
+        panel, fold = task
+        return cross_validate(panel.get(), self.spec, fold, self.folds)
 
 
 def cross_validate(panel: Panel, spec: GrowthSpec, fold: IntArray, folds: int) -> Losses:

@@ -30,17 +30,16 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import joblib
 import numpy as np
 import polars as pl
-from threadpoolctl import threadpool_limits
 
 from growth._types import FloatArray, IntArray
 from growth.panel import Panel, PanelSet, StudentTable
+from growth.parallel import Crew, Shared
 from growth.pipeline.resume import panel_digest
 from growth.pipeline.shelf import Shelf
 from growth.pipeline.students import Fitted
-from growth.school import Enrolment, Errors, Inputs, SampleStatistics, SchoolSamples
+from growth.school import Enrolment, Errors, Inputs, SampleErrors, SampleStatistics, SchoolSamples
 from growth.school.bands import DrawRule
 from growth.spec import GrowthSpec
 from growth.student import FrozenCurves, compose, frozen_cohort, placed_again, spline_terms
@@ -92,7 +91,7 @@ class Refits:
     """Of each counted result in the student table, shape (n,)."""
     scale: FloatArray
     """What residuals are divided by, shape (n,)."""
-    samples: Sequence[SchoolSamples]
+    samples: tuple[SchoolSamples, ...]
     digest: str
     """Of what all this was made from."""
 
@@ -135,7 +134,7 @@ class Refits:
             place=place,
             row=np.concatenate([one.fitted.panel.row for one in cohorts])[place],
             scale=inputs[0].scale,
-            samples=[SchoolSamples(one, spec.school) for one in inputs],
+            samples=tuple(SchoolSamples.of(one, spec.school) for one in inputs),
             digest=_digest(
                 table.digest,
                 "" if enrolment is None else enrolment.digest,
@@ -199,7 +198,18 @@ class Refits:
         return offsets
 
 
-def refit_errors(refits: Refits, threads: int, shelf: Shelf) -> list[Mapping[str, Errors]]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Samples:
+    refits: Shared[Refits]
+    digest: str
+    shelf: Shelf
+
+    def __call__(self, number: int) -> list[SampleStatistics]:
+        key = _digest(self.digest, str(number))
+        return self.shelf.part("refit", key, lambda: self.refits.get().sample(number))
+
+
+def refit_errors(refits: Refits, crew: Crew, shelf: Shelf) -> list[Mapping[str, Errors]]:
     """Return standard errors by group, for each of the inputs that `refits` was made of.
 
     A sample that the shelf has is not drawn again.
@@ -209,17 +219,13 @@ def refit_errors(refits: Refits, threads: int, shelf: Shelf) -> list[Mapping[str
     ConvergenceError
         If a refit could not be proven optimal.
     """
-
-    def one(number: int) -> list[SampleStatistics]:
-        return shelf.part("refit", _digest(refits.digest, str(number)), lambda: refits.sample(number))
-
-    with threadpool_limits(limits=1, user_api="blas"):
-        workers = joblib.Parallel(n_jobs=threads, prefer="threads", return_as="generator")
-        count = refits.spec.school.replicates
-        for found in workers(joblib.delayed(one)(number) for number in range(count)):
-            for samples, statistics in zip(refits.samples, found, strict=True):
-                samples.add(statistics)
-    return [samples.errors() for samples in refits.samples]
+    errors = [SampleErrors(samples) for samples in refits.samples]
+    work = _Samples(crew.share(refits), refits.digest, shelf)
+    numbers = range(refits.spec.school.replicates)
+    for found in crew.each(work, numbers, in_order=True):
+        for one, statistics in zip(errors, found, strict=True):
+            one.add(statistics)
+    return [one.errors() for one in errors]
 
 
 def _digest(*parts: str) -> str:

@@ -1,8 +1,9 @@
 """Cohorts and refits that an interrupted run has finished, kept so that the next one goes on from there.
 
 One file per cohort and per refit, named by a digest of everything that its result depends on: its numbers,
-the specification, the engine's own source and the libraries. Another input, choice or version never meets it.
-A cohort's file holds results in the order of its rows and no ids; like scores they are student data.
+the choices that it looks at, the source of what computes it, and the libraries. Another input, choice or
+version never meets it. A cohort's file holds results in the order of its rows and no ids; like scores they
+are student data.
 
 Composition, school results and levels are not kept: they take seconds, and come out the same bit for bit.
 """
@@ -18,16 +19,16 @@ from typing import TypeVar
 import numpy as np
 
 from growth._types import FloatArray, IntArray
+from growth.codec import decoded, encoded
 from growth.disk import remove_leavings, whole_file
 from growth.errors import StoreError, problem
 from growth.panel import Panel
-from growth.pipeline.codec import decoded, encoded
-from growth.pipeline.shelf import Shelf
+from growth.pipeline.shelf import Shelf, narrowed
 from growth.pipeline.students import Fitted
+from growth.source import code_digest, cohort_digest
 from growth.spec import GrowthSpec
-from growth.student.simex import code_digest
 
-__all__ = ["ResumeShelf", "load_cohort", "panel_digest", "save_cohort"]
+__all__ = ["ResumeShelf", "cohort_file", "load_cohort", "panel_digest", "save_cohort"]
 
 T = TypeVar("T")
 
@@ -57,7 +58,7 @@ class ResumeShelf(Shelf):
         StoreError
             If it cannot be kept.
         """
-        file = self._file("cohort", panel_digest(panel), spec.digest)
+        file = self._folder / cohort_file(panel, spec)
         if (known := load_cohort(file, panel)) is not None:
             self.found.append(panel.key)
             return known
@@ -65,6 +66,10 @@ class ResumeShelf(Shelf):
         if one.frozen is None:
             self._keep(lambda: save_cohort(one, file))
         return one
+
+    def keeps(self, panel: Panel, spec: GrowthSpec) -> bool:
+        """Return whether the cohort is there already."""
+        return (self._folder / cohort_file(panel, spec)).is_file()
 
     def part(self, kind: str, digest: str, make: Callable[[], T]) -> T:
         """Return a part of a stage as it was kept, or make and keep it.
@@ -74,7 +79,8 @@ class ResumeShelf(Shelf):
         StoreError
             If it cannot be kept.
         """
-        file = self._file(kind, digest)
+        whole = "\n".join([digest, code_digest()])
+        file = self._folder / f"{kind}-{hashlib.sha256(whole.encode()).hexdigest()[:40]}"
         try:
             known: T = decoded(file.read_bytes())
         except (OSError, ValueError):  # there is none, or it was damaged by others
@@ -83,10 +89,6 @@ class ResumeShelf(Shelf):
             return one
         self.found.append(kind)
         return known
-
-    def _file(self, kind: str, *parts: str) -> Path:
-        whole = "\n".join([*parts, code_digest()])
-        return self._folder / f"{kind}-{hashlib.sha256(whole.encode()).hexdigest()[:40]}"
 
     def _keep(self, save: Callable[[], None]) -> None:
         try:
@@ -98,18 +100,34 @@ class ResumeShelf(Shelf):
             raise StoreError(problem(what, fix=fix)) from None
 
 
+def cohort_file(panel: Panel, spec: GrowthSpec) -> str:
+    """Return the name of the file that a cohort's fit is kept in."""
+    parts = "\n".join([panel_digest(panel), narrowed("cohort", spec).digest, cohort_digest()])
+    return f"cohort-{hashlib.sha256(parts.encode()).hexdigest()[:40]}"
+
+
 def panel_digest(panel: Panel) -> str:
-    """Return a digest of everything that a fit of the panel can depend on but its row numbers."""
+    """Return a digest of everything that a fit of the panel can depend on but its row numbers.
+
+    Schools count by who shares one and by their order, not by the number that a table has given them.
+    """
     digest = hashlib.sha256(
         json.dumps([panel.key, panel.covariate_names, panel.bounds, panel.year, repr(panel.pattern)]).encode()
     )
     arrays: list[FloatArray | IntArray | None] = [panel.score, panel.priors, panel.covariates]
-    arrays += [*panel.knot_scores, panel.school, panel.csem, panel.score_csem, panel.offset]
+    school = None if panel.school is None else _renumbered(panel.school)
+    arrays += [*panel.knot_scores, school, panel.csem, panel.score_csem, panel.offset]
     for array in arrays:
         digest.update(b"none" if array is None else f"{array.dtype}{array.shape}".encode())
         if array is not None:
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+def _renumbered(school: IntArray) -> IntArray:
+    """Return codes without gaps in the same order, -1 where there is no school."""
+    found, place = np.unique(school, return_inverse=True)
+    return place.astype(np.int64) - np.count_nonzero(found < 0)
 
 
 def save_cohort(one: Fitted, file: Path) -> None:
@@ -129,7 +147,8 @@ def load_cohort(file: Path, panel: Panel) -> Fitted | None:
         growth, intervals, seconds = decoded(file.read_bytes())
     except (OSError, ValueError):
         return None
-    return Fitted(panel, growth, intervals, seconds) if len(growth.sgp) == len(panel) else None
+    whole = len(growth.sgp) == len(panel)
+    return Fitted(panel, growth, intervals, seconds, known=True) if whole else None
 
 
 def _write(value: object, file: Path) -> None:

@@ -43,6 +43,10 @@ class Shelf:
         """Return the result of a stage of a run on one table: `make` of the specification."""
         return make(spec)
 
+    def keeps(self, panel: Panel, spec: GrowthSpec) -> bool:
+        """Return whether a cohort is there already and outlives this process."""
+        return False
+
     def cohort(self, panel: Panel, spec: GrowthSpec, make: Callable[[GrowthSpec], Fitted]) -> Fitted:
         """Return a cohort's growth: `make` of the specification."""
         return make(spec)

@@ -7,12 +7,10 @@ Every number is made in a room of its own; here they are only handed on, and eve
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import count
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import joblib
@@ -30,8 +28,10 @@ from growth.panel import (
     hand_back,
     read_table,
 )
+from growth.parallel import Crew
 from growth.pipeline.account import account_of_rows
 from growth.pipeline.bootstrap import Refits, refit_errors
+from growth.pipeline.cohorts import Bench, fit_cohorts, simex_steps
 from growth.pipeline.frozen import Known, kept_curves, known_models
 from growth.pipeline.ledger import ledger, plain_choices, plain_panels
 from growth.pipeline.manifest import Clock, Stamp, manifest
@@ -40,11 +40,10 @@ from growth.pipeline.result import GrowthRun
 from growth.pipeline.resume import ResumeShelf
 from growth.pipeline.schools import SchoolResults, school_results
 from growth.pipeline.shelf import Shelf
-from growth.pipeline.students import Fitted, cells_frame, students_frame
+from growth.pipeline.students import cells_frame, students_frame
 from growth.school import Enrolment, check_enrolment, read_enrolment
 from growth.spec import GrowthSpec
-from growth.student import FrozenCurves, compose, student_growth, student_intervals
-from growth.student.simex import blocks_of
+from growth.student import FrozenCurves, compose
 
 __all__ = ["Given", "run", "walk"]
 
@@ -82,7 +81,8 @@ def run(
         Last year's results, on the same cut points, for the change of levels where this run holds one year.
     n_jobs : int, optional
         Threads that fit cohorts beside each other; -1 for all cores, None for one unless a
-        ``joblib.parallel_config`` says otherwise. Results are the same bit for bit.
+        ``joblib.parallel_config`` says otherwise. Within ``joblib.parallel_config(backend="dask")`` the
+        workers of the cluster do the fits. Results are the same bit for bit.
     progress : callable, optional
         Called with (steps done, steps in all, label), one call at a time, from the thread that did the step.
     csem : callable, optional
@@ -91,7 +91,8 @@ def run(
     checkpoints : str or Path, optional
         Folder in which finished cohorts, refits of ``school.standard_error``, and SIMEX's finished replicates
         are kept: interrupted and started again with the same input, a run goes on there, to the same results
-        bit for bit. Its files hold student data without ids; delete them when the run is done.
+        bit for bit. Workers of a cluster read their cohorts there: it must be on storage that all of them
+        see. Its files hold student data without ids; delete them when the run is done.
     enrolment : path, frame or Enrolment, optional
         For ``school.share = "enrolment"``: one row per student, year and school, with the share of the year;
         see `growth.school.read_enrolment`. It decides in which schools results count, and nothing else:
@@ -115,15 +116,15 @@ def run(
     >>> sorted(set(result.levels["subject"]))
     ['ELA', 'MATH']
     """
+    crew = Crew.of(n_jobs, None if checkpoints is None else Path(checkpoints))
     given = Given(
         freeze=freeze,
         previous=previous,
         csem=csem,
-        checkpoints=None if checkpoints is None else Path(checkpoints),
         enrolment=_enrolment(enrolment),
-        shelf=Shelf() if checkpoints is None else ResumeShelf(Path(checkpoints)),
+        shelf=Shelf() if crew.folder is None else ResumeShelf(crew.folder),
     )
-    return walk(table, _choices(spec, freeze), given, n_jobs=n_jobs, progress=progress)
+    return walk(table, _choices(spec, freeze), given, crew, progress)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,7 +134,6 @@ class Given:
     freeze: FreezeBundle | None = None
     previous: GrowthRun | None = None
     csem: CsemFunction | None = None
-    checkpoints: Path | None = None
     enrolment: Enrolment | None = None
     shelf: Shelf = field(default_factory=Shelf)
     """Where to look before a stage is computed."""
@@ -143,8 +143,7 @@ def walk(
     table: StudentTable | CallerFrame | str | Path,
     choices: GrowthSpec,
     given: Given,
-    *,
-    n_jobs: int | None = None,
+    crew: Crew,
     progress: Progress | None = None,
 ) -> GrowthRun:
     """Go down the street, stage by stage; the arguments are those of `run`."""
@@ -169,18 +168,17 @@ def walk(
 
     fits = len(panels.panels) + len(plain)
     prior_scores_only = plain_choices(choices)
-    replicates = len(panels.panels) * _blocks(choices) + len(plain) * _blocks(prior_scores_only)
+    replicates = len(panels.panels) * simex_steps(choices) + len(plain) * simex_steps(prior_scores_only)
     steps = Steps(progress, fits + replicates + _STAGES)
     steps.add("cohorts formed")
-    threads = joblib.effective_n_jobs(n_jobs)
-    bench = _Bench(threads, steps, given.checkpoints, shelf)
-    fitted = _fit(panels.panels, choices, bench, known)
+    bench = Bench(crew, steps, shelf)
+    fitted = fit_cohorts(panels.panels, choices, bench, known)
     students = students_frame(source, panels, fitted, choices)
     # what follows needs at most the ids of the table, and a state's is large
     left = ["student_id"] if choices.school.standard_error == "refit" else []
     source = replace(source, codes=source.codes.select(left))
     clock.lap("student growth")
-    bare = _fit(plain, prior_scores_only, bench, known_plain)
+    bare = fit_cohorts(plain, prior_scores_only, bench, known_plain)
     fairness = ledger(students, panels, bare, composed.effects, choices)
     clock.lap("fairness")
 
@@ -191,12 +189,12 @@ def walk(
             places,
             kept=(None, None) if freeze is None else (freeze.norms, freeze.cuts),
             resample=lambda wanted: refit_errors(
-                Refits.of(source, panels, fitted, wanted, spec, places), threads, shelf
+                Refits.of(source, panels, fitted, wanted, spec, places), crew, shelf
             ),
         )
 
     with (
-        joblib.parallel_config(backend="threading", n_jobs=threads),
+        joblib.parallel_config(backend="threading", n_jobs=crew.here()),
         threadpool_limits(limits=1, user_api="blas"),
     ):
         found = shelf.stage("schools", choices, to_schools)
@@ -223,7 +221,7 @@ def walk(
         input_digest=source.digest,
         input_notices=source.notices,
         input_rows=int(frames["counts"]["rows"][0]),
-        threads=threads,
+        threads=crew.workers,
         cuts_digest=used_cuts.digest,
         freeze=freeze,
         enrolment_digest=None if places is None else places.digest,
@@ -269,64 +267,3 @@ def _known(
         known_models(panels, curves.by_key(), spec, year),
         known_models(plain, curves.plain_by_key(), spec, year),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Bench:
-    """Where cohorts are fitted, and who watches."""
-
-    threads: int
-    steps: Steps
-    checkpoints: Path | None
-    shelf: Shelf
-
-
-def _blocks(spec: GrowthSpec) -> int:
-    """Return the steps that SIMEX takes within a cohort."""
-    return len(spec.simex.lambdas) * len(blocks_of(spec.simex)) if spec.simex.use == "simex" else 0
-
-
-def _fit(panels: Sequence[Panel], spec: GrowthSpec, bench: _Bench, known: Known) -> list[Fitted]:
-    """Fit every cohort or take its frozen model, in the order of `panels`.
-
-    The most expensive go first, so that none is left over.
-    """
-    threads = bench.threads
-    inner = 1 if len(panels) >= threads else threads
-    order = sorted(range(len(panels)), key=lambda i: -_cost(panels[i]))
-    told = [count() for _ in panels]  # steps within each cohort; `next` is safe in threads
-
-    def one(i: int) -> tuple[int, Fitted]:
-        start, panel = perf_counter(), panels[i]
-        model = known.get(panel.key)
-
-        def watch(label: str) -> None:
-            next(told[i])
-            bench.steps.add(f"{panel.key}, {label}")
-
-        def make(spec: GrowthSpec) -> Fitted:
-            growth = student_growth(
-                panel, spec, frozen=model, n_jobs=inner, watch=watch, folder=bench.checkpoints
-            )
-            intervals = student_intervals(growth, panel, spec, frozen=model, n_jobs=inner)
-            return Fitted(panel, growth, intervals, perf_counter() - start, model)
-
-        return i, bench.shelf.cohort(panel, spec, make)
-
-    # The library behind numpy adds in another order with another number of threads; one thread each keeps
-    # results equal on every machine and under every n_jobs.
-    with threadpool_limits(limits=1, user_api="blas"):
-        workers = joblib.Parallel(n_jobs=threads, prefer="threads", return_as="generator_unordered")
-        results: Iterator[tuple[int, Fitted]] = workers(joblib.delayed(one)(i) for i in order)
-        found: dict[int, Fitted] = {}
-        for i, fitted in results:
-            found[i] = fitted
-            bench.steps.add(
-                panels[i].key, 1 + _blocks(spec) - next(told[i])
-            )  # recalled cohorts have skipped theirs
-    return [found[i] for i in range(len(panels))]
-
-
-def _cost(panel: Panel) -> int:
-    columns = 1 + len(panel.pattern.priors) + len(panel.covariate_names)
-    return len(panel) * columns

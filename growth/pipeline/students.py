@@ -71,13 +71,17 @@ _CELL: dict[str, pl.DataType | type[pl.DataType]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """One cohort: its students' growth, its uncertainty, the wall time [s], the frozen model, if any."""
+    """One cohort: its students' growth and its uncertainty."""
 
     panel: Panel
     growth: StudentGrowth
     intervals: StudentIntervals | None
     seconds: float
+    """Wall time of the fit [s]."""
     frozen: FrozenCohort | None = None
+    """The model of a base year, if it was placed by one."""
+    known: bool = False
+    """Whether it was read, and not computed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ from growth.school.growth import SchoolGrowth, district_growth, measure_units, s
 from growth.school.history import school_history
 from growth.school.inputs import Inputs, school_inputs
 from growth.school.norms import Norms, ReferenceNorm
-from growth.school.resampling import SampleStatistics, SchoolSamples
+from growth.school.resampling import SampleErrors, SampleStatistics, SchoolSamples
 from growth.school.tradeoff import n_size_tradeoff
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Ledger",
     "Norms",
     "ReferenceNorm",
+    "SampleErrors",
     "SampleStatistics",
     "SchoolGrowth",
     "SchoolSamples",

@@ -11,6 +11,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -23,7 +24,7 @@ from growth.school.inputs import Inputs
 from growth.school.summaries import Rows, statistics
 from growth.spec import School
 
-__all__ = ["Clusters", "SampleStatistics", "SchoolSamples", "Spread", "bootstrap_errors"]
+__all__ = ["Clusters", "SampleErrors", "SampleStatistics", "SchoolSamples", "Spread", "bootstrap_errors"]
 
 
 _LEAST = 0.5
@@ -112,12 +113,6 @@ class _Group:
     at: IntArray
     """Counted result of each row, shape (R,)."""
     students: IntArray
-    drawn: Spread
-    """Results of students drawn again, on the curves of that draw."""
-    on_drawn: Spread
-    """Results of all students on the curves of students drawn again."""
-    on_schools: Spread
-    """Results of all students on the curves of schools drawn again."""
 
 
 SampleStatistics: TypeAlias = dict[str, tuple[FloatArray, FloatArray | None]]
@@ -125,19 +120,25 @@ SampleStatistics: TypeAlias = dict[str, tuple[FloatArray, FloatArray | None]]
 students were drawn, of those."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class SchoolSamples:
-    """Samples in which cohorts were fitted again (`growth.pipeline.bootstrap` says what is made of them)."""
+    """Whose statistics are wanted of samples in which cohorts were fitted again.
 
-    def __init__(self, inputs: Inputs, rules: School) -> None:
+    `growth.pipeline.bootstrap` says what is made of them.
+    """
+
+    rules: School
+    groups: Mapping[str, _Group]
+
+    @classmethod
+    def of(cls, inputs: Inputs, rules: School) -> SchoolSamples:
         """Prepare the groups of `inputs`."""
-        self._rules = rules
-        self._groups: dict[str, _Group] = {}
+        groups: dict[str, _Group] = {}
         for group in inputs.groups:
             rows = inputs.rows.keep(group.members)
-            around = statistics(rows, rows.weight, rules)
             at = inputs.placement.row[group.members]
-            spreads = (Spread(around) for _ in range(3))
-            self._groups[group.label] = _Group(rows, at, Clusters.of(rows).students, *spreads)
+            groups[group.label] = _Group(rows, at, Clusters.of(rows).students)
+        return cls(rules, groups)
 
     def statistics(
         self, percentile: FloatArray, value: FloatArray, times: FloatArray | None
@@ -152,27 +153,48 @@ class SchoolSamples:
             How often each was drawn; None where schools were drawn.
         """
         found: SampleStatistics = {}
-        for label, group in self._groups.items():
+        for label, group in self.groups.items():
             rows = replace(group.rows, percentile=percentile[group.at], value=value[group.at])
-            drawn = None if times is None else statistics(rows, rows.weight * times[group.at], self._rules)
-            found[label] = statistics(rows, rows.weight, self._rules), drawn
+            drawn = None if times is None else statistics(rows, rows.weight * times[group.at], self.rules)
+            found[label] = statistics(rows, rows.weight, self.rules), drawn
         return found
+
+
+class SampleErrors:
+    """Standard errors from samples, summed as they come, in the order they come."""
+
+    def __init__(self, samples: SchoolSamples) -> None:
+        self._spreads: dict[str, _Spreads] = {}
+        for label, group in samples.groups.items():
+            around = statistics(group.rows, group.rows.weight, samples.rules)
+            self._spreads[label] = _Spreads(group.students, *(Spread(around) for _ in range(3)))
 
     def add(self, sample: SampleStatistics) -> None:
         """Take the statistics of one sample."""
         for label, (everyone, drawn) in sample.items():
-            group = self._groups[label]
+            spreads = self._spreads[label]
             if drawn is None:
-                group.on_schools.add(everyone)
+                spreads.on_schools.add(everyone)
             else:
-                group.on_drawn.add(everyone)
-                group.drawn.add(drawn)
+                spreads.on_drawn.add(everyone)
+                spreads.drawn.add(drawn)
 
     def errors(self) -> dict[str, Errors]:
         """Return the standard errors of all samples taken, by group."""
         found = {}
-        for label, group in self._groups.items():
-            luck = _inflated(group.drawn.variance(), group.students)
-            whole = luck + group.on_schools.variance() - group.on_drawn.variance()
+        for label, spreads in self._spreads.items():
+            luck = _inflated(spreads.drawn.variance(), spreads.students)
+            whole = luck + spreads.on_schools.variance() - spreads.on_drawn.variance()
             found[label] = Errors(*np.sqrt(np.maximum(whole, _LEAST * luck)))
         return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Spreads:
+    students: IntArray
+    drawn: Spread
+    """Results of students drawn again, on the curves of that draw."""
+    on_drawn: Spread
+    """Results of all students on the curves of students drawn again."""
+    on_schools: Spread
+    """Results of all students on the curves of schools drawn again."""

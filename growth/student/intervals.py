@@ -154,7 +154,7 @@ def _refitted(
     design = spline_design(panel.priors, growth.bases, panel.covariates)
     score = panel.score if panel.offset is None else panel.score - panel.offset
     refit = joblib.delayed(growth.process.refit)
-    workers = joblib.Parallel(n_jobs=n_jobs or 1, prefer="threads", return_as="generator")
+    workers = joblib.Parallel(n_jobs=n_jobs or 1, backend="threading", return_as="generator")
     yield from workers(refit(design, score, weights) for weights in replicate_weights(panel, spec))
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -22,8 +23,8 @@ from growth.panel import Panel, StudentTable
 from growth.pipeline.resume import load_cohort, panel_digest, save_cohort
 from growth.pipeline.shelf import Shelf, Stage, narrowed
 from growth.pipeline.students import Fitted, RecalledGrowth, corrected_of
+from growth.source import cohort_digest
 from growth.spec import GrowthSpec
-from growth.student.simex import code_digest
 
 __all__ = ["Memo", "StudyShelf", "digest_of", "table_key"]
 
@@ -81,6 +82,10 @@ class StudyShelf(Shelf):
             folder.mkdir(parents=True, exist_ok=True)
             remove_leavings(folder)
 
+    def __reduce__(self) -> tuple[Callable[[str, Path | None], StudyShelf], tuple[str, Path | None]]:
+        """Let workers elsewhere have one of their own, on the same folder."""
+        return _shelf_here, (self._table, self._folder)
+
     def stage(self, name: Stage, spec: GrowthSpec, make: Callable[[GrowthSpec], T]) -> T:
         """Return the result of a stage; see `Shelf.stage`."""
         before: tuple[Stage, ...] = ("table", "panels", "composition", "cohort", "schools")
@@ -94,7 +99,7 @@ class StudyShelf(Shelf):
         if spec.school.standard_error == "refit":
             return make(spec)
         narrow = narrowed("cohort", spec)
-        key = digest_of(panel_digest(panel), narrow.digest, code_digest())
+        key = digest_of(panel_digest(panel), narrow.digest, cohort_digest())
 
         def find() -> Fitted:
             file = None if self._folder is None else self._folder / key
@@ -121,6 +126,12 @@ class StudyShelf(Shelf):
         found = self._cohorts.get(key, find)
         # The panel at hand has the rows of its own table; of equal tables they are the same.
         return Fitted(panel, found.growth, found.intervals, found.seconds)
+
+
+@lru_cache(maxsize=1)
+def _shelf_here(table: str, folder: Path | None) -> StudyShelf:
+    """Return the shelf of a study in this process, one for all its variants."""
+    return StudyShelf(table, folder)
 
 
 def table_key(table: StudentTable | pl.DataFrame | Path) -> str:

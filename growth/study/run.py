@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
-import joblib
 import polars as pl
 from threadpoolctl import threadpool_limits
 
@@ -16,11 +15,12 @@ from growth.disk import remove_leavings
 from growth.errors import GrowthError, SpecError, problem
 from growth.panel import CallerFrame, SimulatedSystem, StudentTable
 from growth.panel.frames import load
+from growth.parallel import Crew, Shared
 from growth.pipeline.progress import Progress
 from growth.pipeline.street import Given, walk
 from growth.school import Enrolment
+from growth.source import code_digest
 from growth.spec import GrowthSpec
-from growth.student.simex import code_digest
 from growth.study.clock import TimeLeft
 from growth.study.designs import Design, designed
 from growth.study.factors import Factors, Refusal, Variant, as_factors
@@ -65,10 +65,13 @@ def run_study(
     runs : int, optional
         Variants of the designs ``fractional`` and ``random``.
     n_jobs : int, optional
-        Threads; -1 for all cores. Results do not depend on it.
+        Threads; -1 for all cores. Within ``joblib.parallel_config(backend="dask")`` the workers of the
+        cluster compute the variants. Results do not depend on it.
     folder : str or Path, optional
         Keeps what is done, so that a study can be interrupted and goes on where it was, and one that is done
-        is there at once. Its files of cohorts hold student data without ids.
+        is there at once. Workers of a cluster read and write there, too. Its files of cohorts hold student
+        data without ids; those named ``shared-``, where a table is a frame and there are workers, also the
+        table.
     seed : int
         Of the fractional and random designs, and of split halves.
     progress : callable, optional
@@ -105,12 +108,13 @@ def run_study(
     planned = designed(chosen, decisions, design, runs, seed)
     if isinstance(planned[0], Refusal):
         raise SpecError(planned[0].reason)
-    home = None if folder is None else Path(folder)
-    keys = _Keys.of(table, enrolment, seed)
+    crew = Crew.of(n_jobs, None if folder is None else Path(folder))
+    home, source = crew.folder, _source(table)
+    keys = _Keys.of(source, enrolment, seed)
     shelf = StudyShelf(keys.table, None if home is None else home / "cohorts")
     given = Given(enrolment=enrolment, shelf=shelf)
-    work = _Work(table, given, keys, None if home is None else home / "variants", seed)
-    found = _computed(planned, work, n_jobs, progress)
+    work = _Work(crew.share(source), given, keys, None if home is None else home / "variants", seed)
+    found = _computed(planned, work, crew, progress)
     results: list[tuple[Variant, Outcome]] = []
     refused = [one for one in planned if isinstance(one, Refusal)]
     for variant, outcome in zip((one for one in planned if isinstance(one, Variant)), found, strict=True):
@@ -121,34 +125,44 @@ def run_study(
     return Study.of(chosen, decisions, results, refused, _truth(truth), poverty)
 
 
+_Source: TypeAlias = StudentTable | pl.DataFrame | str
+
+
+def _source(table: StudentTable | CallerFrame | str | Path) -> _Source:
+    """Return the table as the variants get it: a file by its whole name, a frame as polars."""
+    if isinstance(table, str | Path):
+        return str(Path(table).resolve()) if Path(table).is_file() else str(table)
+    return table if isinstance(table, StudentTable) else load(table, lambda _: []).frame
+
+
 @dataclass(frozen=True, slots=True)
 class _Keys:
     table: str
     rest: str
 
     @classmethod
-    def of(
-        cls, table: StudentTable | CallerFrame | str | Path, enrolment: Enrolment | None, seed: int
-    ) -> _Keys:
-        if isinstance(table, str | Path) and Path(table).is_file():
-            source: StudentTable | pl.DataFrame | Path = Path(table)
+    def of(cls, source: _Source, enrolment: Enrolment | None, seed: int) -> _Keys:
+        if isinstance(source, str):
+            known: StudentTable | pl.DataFrame | Path = (
+                Path(source) if Path(source).is_file() else load(source, lambda _: []).frame
+            )
         else:
-            source = table if isinstance(table, StudentTable) else load(table, lambda _: []).frame
+            known = source
         places = "none" if enrolment is None else enrolment.digest
-        return cls(table_key(source), digest_of(places, str(seed), code_digest()))
+        return cls(table_key(known), digest_of(places, str(seed), code_digest()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Work:
     """What every variant is computed from, and where its results go."""
 
-    table: StudentTable | CallerFrame | str | Path
+    table: Shared[_Source]
     given: Given
     keys: _Keys
     folder: Path | None
     seed: int
 
-    def outcome(self, spec: GrowthSpec, n_jobs: int) -> tuple[Outcome | str, bool]:
+    def outcome(self, spec: GrowthSpec, crew: Crew) -> tuple[Outcome | str, bool]:
         """Return the results of a variant, or why there are none, and whether they had to be computed."""
         start = perf_counter()
         key = digest_of(self.keys.table, self.keys.rest, spec.model_copy(update={"name": "custom"}).digest)
@@ -159,7 +173,7 @@ class _Work:
         if spec.measurement.csem == "function":
             return 'a function cannot be recognised again: use measurement.csem = "column" or "table"', False
         try:
-            run = walk(self.table, spec, self.given, n_jobs=n_jobs)
+            run = walk(self.table.get(), spec, self.given, crew)
             one = outcome_of(run, self.given.enrolment, self.seed, perf_counter() - start)
         except GrowthError as error:
             return str(error), True
@@ -168,30 +182,33 @@ class _Work:
         return one, True
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Variants:
+    work: _Work
+
+    def __call__(self, task: tuple[int, GrowthSpec]) -> tuple[int, Outcome | str, bool]:
+        number, spec = task
+        return number, *self.work.outcome(spec, Crew.alone())
+
+
 def _computed(
-    planned: Sequence[Variant | Refusal], work: _Work, n_jobs: int | None, progress: Progress | None
+    planned: Sequence[Variant | Refusal], work: _Work, crew: Crew, progress: Progress | None
 ) -> list[Outcome | str]:
-    """Compute the base first, with all threads for its cohorts, then the other variants beside each other."""
+    """Compute the base first, with all workers for its cohorts, then the other variants beside each other."""
     specs = [one.spec for one in planned if isinstance(one, Variant)]
-    threads = joblib.effective_n_jobs(n_jobs)
     clock = TimeLeft(progress, len(specs))
     if work.folder is not None:
         work.folder.mkdir(parents=True, exist_ok=True)
         remove_leavings(work.folder)
     with threadpool_limits(limits=1, user_api="blas"):
-        first, fresh = work.outcome(specs[0], threads)
-        if isinstance(first, str):
-            raise GrowthError(problem("The base of the study cannot be computed", rule=first))
+        first, fresh = work.outcome(specs[0], crew)
+    if isinstance(first, str):
+        raise GrowthError(problem("The base of the study cannot be computed", rule=first))
+    clock.done(fresh)
+    found: dict[int, Outcome | str] = {0: first}
+    for i, outcome, fresh in crew.each(_Variants(work), list(enumerate(specs))[1:]):
+        found[i] = outcome
         clock.done(fresh)
-        workers = joblib.Parallel(n_jobs=threads, prefer="threads", return_as="generator_unordered")
-        found: dict[int, Outcome | str] = {0: first}
-
-        def one(i: int) -> tuple[int, Outcome | str, bool]:
-            return i, *work.outcome(specs[i], 1)
-
-        for i, outcome, fresh in workers(joblib.delayed(one)(i) for i in range(1, len(specs))):
-            found[i] = outcome
-            clock.done(fresh)
     return [found[i] for i in range(len(specs))]
 
 

@@ -79,7 +79,7 @@ def predict(schools: Schools, refits: Refits, weights: FloatArray, n_jobs: int |
     order = np.argsort(count, kind="stable")
     order = order[count[order] > 0]
     parts = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
-    run = Parallel(n_jobs=n_jobs, prefer="threads")
+    run = Parallel(n_jobs=n_jobs, backend="threading")
     found = run(delayed(_predict)(schools, refits, weights[:, part], part) for part in parts)
     (targets, size), blocks = weights.shape[:2], schools.size.shape[1]
     shapes = {

@@ -11,10 +11,11 @@ Knots are placed once per lambda and prior, on the perturbed scores of all repli
 score lies outside.
 
 A least-squares extrapolation is a fixed linear combination :math:`\sum_l c_l \bar Q_{it}(\lambda_l)`: two
-n x m sums are all that is kept, however many replicates there are. Replicates are refitted side by side,
-`BLOCK` at a time, all from the same earlier fit; then students are taken in chunks, each adding its
-replicates in their order. Every number is therefore the same for any number of threads, and after any
-interruption.
+n x m sums are all that is held, however many replicates there are. Lambdas do not depend on each other, nor
+on the fit at 0: each is a piece of work of its own, which other processes may do (`level_sum` with a folder).
+Within one, replicates are refitted side by side, `BLOCK` at a time, all from the same earlier fit; then
+students are taken in chunks, each adding its replicates in their order. Every number is therefore the same
+for any number of threads and processes, and after any interruption.
 
 Memory: two n x m sums (16 n m bytes), the designs of a block (8 BLOCK n p bytes) and the perturbed priors of
 one lambda, twice (16 B n k bytes).
@@ -32,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -45,7 +46,17 @@ from growth.spec import GrowthSpec, Simex
 from growth.student.simex.checkpoint import Checkpoint, State
 from growth.student.simex.draws import Draws, Perturbed, moved_covariates, sample_rows
 
-__all__ = ["BLOCK", "Stage", "Watch", "blocks_of", "corrected_curves", "extrapolation_weights"]
+__all__ = [
+    "BLOCK",
+    "Columns",
+    "How",
+    "Stage",
+    "Watch",
+    "blocks_of",
+    "corrected_curves",
+    "extrapolation_weights",
+    "level_sum",
+]
 
 BLOCK = 10
 """Replicates that are refitted side by side, and after which an interrupted run goes on."""
@@ -105,30 +116,78 @@ def corrected_curves(
     if folder is not None and perturbed is not None:
         raise SpecError("Perturbed priors that are handed in cannot be told apart: give no folder with them.")
     weights = extrapolation_weights(rules)
-    saved = None if folder is None else Checkpoint.of(folder, panel, spec, curves)
-    beginning: State = 0, weights[0] * curves, np.zeros_like(curves)
-    done, total, part = beginning if saved is None else saved.load(beginning)
-    blocks = blocks_of(rules)
-    source = Draws.of(panel, rules) if perturbed is None else perturbed
-    for level, lam in enumerate(rules.lambdas):
-        here = blocks[max(0, done - level * len(blocks)) :]
-        for replicates in blocks[: len(blocks) - len(here)]:
-            _tell(watch, lam, replicates, rules)
-        if not here:
-            continue
-        stage = Stage.of(panel, spec, level, np.stack([source(level, b) for b in range(rules.replicates)]))
-        anchor = stage.first(process, n_jobs)
-        for replicates in here:
-            stage.add(anchor, replicates, part, n_jobs)
-            done += 1
-            if replicates.stop == rules.replicates:
-                total += weights[level + 1] * (part / rules.replicates)
-                part[:] = 0.0
-            if saved is not None:
-                saved.save(done, total, part)
-            _tell(watch, lam, replicates, rules)
+    total: FloatArray = weights[0] * curves
+    how = How(n_jobs, watch, folder, perturbed)
+    for level in range(len(rules.lambdas)):
+        total += weights[level + 1] * (level_sum(panel, process, spec, level, how) / rules.replicates)
     total.sort(axis=1)
     return np.round(total, DECIMALS, out=total)
+
+
+class Columns(Protocol):
+    """What is known of a fit before it is made."""
+
+    @property
+    def taus(self) -> FloatArray:
+        """Shape (m,)."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns of its design, length p."""
+
+    @property
+    def blocks(self) -> tuple[slice, ...]:
+        """Columns that belong to one prior each."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class How:
+    """What results do not depend on, and priors from elsewhere; see `corrected_curves`."""
+
+    n_jobs: int | None = None
+    watch: Watch | None = None
+    folder: Path | None = None
+    perturbed: Perturbed | None = None
+
+
+def level_sum(panel: Panel, like: Columns, spec: GrowthSpec, level: int, how: How) -> FloatArray:
+    """Return the sum of all replicates' curves at one lambda, shape (n, m) [scale-score points].
+
+    Parameters
+    ----------
+    panel : Panel
+        With CSEMs.
+    like : Columns
+        The quantiles and columns of the fit to the scores as they are.
+    spec : GrowthSpec
+    level : int
+        Position of the lambda in ``spec.simex.lambdas``.
+    how : How
+
+    Raises
+    ------
+    ColumnError, ConvergenceError, SpecError
+        As `corrected_curves`.
+    """
+    rules, blocks = spec.simex, blocks_of(spec.simex)
+    saved = None if how.folder is None else Checkpoint.of(how.folder, panel, spec, level)
+    beginning: State = 0, np.zeros((len(panel), len(like.taus)))
+    done, part = beginning if saved is None else saved.load(beginning)
+    for replicates in blocks[:done]:
+        _tell(how.watch, rules.lambdas[level], replicates, rules)
+    if done == len(blocks):
+        return part
+    if saved is not None:
+        saved.prepare()
+    source = Draws.of(panel, rules) if how.perturbed is None else how.perturbed
+    stage = Stage.of(panel, spec, level, np.stack([source(level, b) for b in range(rules.replicates)]))
+    anchor = stage.first(like, how.n_jobs)
+    for place, replicates in enumerate(blocks[done:], start=done + 1):
+        stage.add(anchor, replicates, part, how.n_jobs)
+        if saved is not None:
+            saved.save(place, part)
+        _tell(how.watch, rules.lambdas[level], replicates, rules)
+    return part
 
 
 def extrapolation_weights(rules: Simex) -> FloatArray:
@@ -185,7 +244,7 @@ class Stage:
         )
         return cls(panel, spec, level, priors, bases)
 
-    def first(self, process: QuantileProcess, n_jobs: int | None) -> QuantileProcess:
+    def first(self, like: Columns, n_jobs: int | None) -> QuantileProcess:
         """Fit the first replicate from scratch: where all the others start."""
         design = self._design(0)
         rows = self._rows(0)
@@ -193,9 +252,9 @@ class Stage:
         return fit_quantiles(
             design[rows],
             self.panel.score[rows],
-            process.taus,
-            names=process.names,
-            blocks=process.blocks,
+            like.taus,
+            names=like.names,
+            blocks=like.blocks,
             n_jobs=n_jobs,
         )
 

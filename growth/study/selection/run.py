@@ -9,7 +9,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, TypeAlias
 
-import joblib
 import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
@@ -18,6 +17,7 @@ from growth._types import FloatArray, IntArray
 from growth.errors import GrowthError, SpecError, problem
 from growth.panel import CallerFrame, Panel, StudentTable, build_panels, read_table
 from growth.panel.frames import load
+from growth.parallel import Crew, Shared
 from growth.pipeline.progress import Progress, Steps
 from growth.pipeline.street import Given, walk
 from growth.school import Enrolment
@@ -112,8 +112,9 @@ def compare_specs(
     _check(chosen, folds, by)
     steps = Steps(progress, 3 * len(chosen))
     source = table if isinstance(table, StudentTable | str | Path) else load(table, lambda _: []).frame
-    shelf = StudyShelf(table_key(Path(source) if isinstance(source, str) else source), None)
-    threads = joblib.effective_n_jobs(n_jobs)
+    crew = Crew.of(n_jobs)
+    kept = None if crew.folder is None else crew.folder / "cohorts"
+    shelf = StudyShelf(table_key(Path(source) if isinstance(source, str) else source), kept)
     candidates = []
     for name, spec in chosen.items():
         with _named(name):
@@ -124,13 +125,13 @@ def compare_specs(
     found: list[Foreseen] = []
     for candidate in candidates:
         with _named(candidate.name), threadpool_limits(limits=1, user_api="blas"):
-            found.append(_foreseen(candidate, common, _Folds(dealt, folds, by), threads))
+            found.append(_foreseen(candidate, common, _Folds(dealt, folds, by), crew))
         steps.add(f"{candidate.name}: cross-validated")
     outcomes: list[Outcome] = []
     for candidate in candidates:
         start = perf_counter()
         with _named(candidate.name):
-            run = walk(source, candidate.spec, Given(enrolment=enrolment, shelf=shelf), n_jobs=n_jobs)
+            run = walk(source, candidate.spec, Given(enrolment=enrolment, shelf=shelf), crew)
             outcomes.append(outcome_of(run, enrolment, seed, perf_counter() - start))
         steps.add(f"{candidate.name}: schools")
     names = list(chosen)
@@ -207,7 +208,26 @@ def _dealt(candidates: Sequence[Candidate], folds: int, by: Unit, seed: int) -> 
     return deal(pl.concat([part.alias("name") for part in names]), folds, seed)
 
 
-def _foreseen(candidate: Candidate, common: pl.DataFrame, folds: _Folds, threads: int) -> Foreseen:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cohort:
+    key: str
+    panel: Shared[Panel]
+    fold: IntArray
+    offsets: FloatArray | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _HeldOut:
+    """The curves of a cohort for those who were left out."""
+
+    spec: GrowthSpec
+
+    def __call__(self, task: _Cohort) -> tuple[str, FloatArray]:
+        panel = task.panel.get()
+        return task.key, held_out_curves(panel, self.spec, task.fold, TAUS, offsets=task.offsets)
+
+
+def _foreseen(candidate: Candidate, common: pl.DataFrame, folds: _Folds, crew: Crew) -> Foreseen:
     """Foresee the common results by every cohort that gives some of them."""
     # Intervals and corrected percentiles take no part in curves.
     spec = candidate.spec.model_copy(update={"simex": Simex(), "intervals": Intervals(sources=())})
@@ -222,13 +242,10 @@ def _foreseen(candidate: Candidate, common: pl.DataFrame, folds: _Folds, threads
         ]
         offsets = {key: np.stack([one[key] for one in without]) for key in panels}
 
-    def curves(key: str) -> tuple[str, FloatArray]:
-        return key, held_out_curves(panels[key], spec, fold[key], TAUS, offsets=offsets.get(key))
-
     out = Foreseen.empty(common.height)
     order = sorted(places, key=lambda key: -len(panels[key]))
-    workers = joblib.Parallel(n_jobs=threads, prefer="threads", return_as="generator_unordered")
-    for key, found in workers(joblib.delayed(curves)(key) for key in order):
+    tasks = (_Cohort(key, crew.share(panels[key]), fold[key], offsets.get(key)) for key in order)
+    for key, found in crew.each(_HeldOut(spec), tasks):
         at, rows = places[key]
         out.put(rows, panels[key].score[at], found[at])
     return out

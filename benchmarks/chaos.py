@@ -1,0 +1,158 @@
+"""Runs on a cluster whose workers are killed at random moments: all complete, all with the same results.
+
+``python -m benchmarks.chaos --runs 20`` starts a Dask cluster of processes on this machine. Plain runs,
+SIMEX, refits of schools' standard errors and studies take turns on it, while workers are killed (SIGKILL)
+again and again; each must end with the results of this process alone, bit for bit. Exit code 1 if one does
+not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import random
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Event, Thread
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import joblib
+
+from benchmarks.stamp import HERE, stamp
+from benchmarks.table import markdown
+from growth.panel import simulate_table
+from growth.pipeline import run
+from growth.spec import GrowthSpec
+from growth.study import run_study
+
+if TYPE_CHECKING:
+    from distributed import LocalCluster
+
+CITY = (4_000, 20)
+"""Students tested in the latest year, and schools."""
+PAUSE = (0.5, 4.0)
+"""Shortest and longest time between two kills [s]."""
+SMALL: dict[str, Any] = {"cohorts.subjects": ["MATH"], "school.band_draws": 200}
+SIMEX: dict[str, Any] = {
+    "measurement.csem": "column",
+    "simex.use": "simex",
+    "simex.replicates": 20,
+    "peers.composition": "one_step",
+}
+REFIT: dict[str, Any] = {"school.standard_error": "refit", "school.replicates": 60}
+FACTORS = {"school.aggregate": ["mean", "median"], "cohorts.other_priors": [0, 1]}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one run on the cluster saw."""
+
+    kind: str
+    kills: int
+    seconds: float
+    same: bool
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--runs", type=int, default=20)
+    arguments.add_argument("--workers", type=int, default=2)
+    arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--out", help="name in benchmarks/results")
+    chosen = arguments.parse_args()
+    trials = chaos(chosen.runs, chosen.workers, random.Random(chosen.seed))
+    same = sum(trial.same for trial in trials)
+    kills = sum(trial.kills for trial in trials)
+    verdict = (
+        f"{same} of {chosen.runs} runs complete with the same results bit for bit; {kills} workers killed."
+    )
+    body = [
+        [str(i), one.kind, str(one.kills), f"{one.seconds:.1f} s", "yes" if one.same else "NO"]
+        for i, one in enumerate(trials, start=1)
+    ]
+    table = markdown(["run", "kind", "workers killed", "time", "same results"], body)
+    print(f"{table}\n\n{verdict}")
+    if chosen.out:
+        facts = {"stamp": stamp(), "workers": chosen.workers, "trials": [asdict(t) for t in trials]}
+        (HERE / "results" / f"{chosen.out}.json").write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+        text = f"# Chaos\n\n`python -m benchmarks.chaos --runs {chosen.runs}`: {verdict}\n\n{table}\n"
+        (HERE / "results" / f"{chosen.out}.md").write_text(text, "utf-8")
+    sys.exit(same < chosen.runs)
+
+
+def chaos(runs: int, workers: int, rng: random.Random) -> list[Trial]:
+    """Run on a cluster, kill its workers, and compare with what this process computes alone."""
+    from distributed import Client, LocalCluster
+
+    core = GrowthSpec.preset("core").replace(SMALL)
+    table = simulate_table(*CITY, years=1, seed=4).table
+    found: list[Trial] = []
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "city.parquet"
+        table.write_parquet(file)
+        kinds: dict[str, Callable[[Path | None], object]] = {
+            "cohorts": lambda parts: outputs(file, core, parts),
+            "SIMEX": lambda parts: outputs(file, core.replace(SIMEX), parts),
+            "refits": lambda parts: outputs(file, core.replace(REFIT), parts),
+            "study": lambda parts: study(file, core, parts),
+        }
+        alone = {kind: compute(None) for kind, compute in kinds.items()}
+        settings = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+        with LocalCluster(**settings, silence_logs=logging.CRITICAL) as cluster, Client(cluster) as client:
+            for i in range(runs):
+                kind = list(kinds)[i % len(kinds)]
+                client.wait_for_workers(workers)
+                start = perf_counter()
+                with killer(cluster, rng) as killed, joblib.parallel_config(backend="dask", client=client):
+                    there = kinds[kind](Path(place) / f"parts{i}")
+                found.append(Trial(kind, len(killed), perf_counter() - start, there == alone[kind]))
+                print(f"{i + 1}: {found[-1]}", file=sys.stderr, flush=True)
+    return found
+
+
+def outputs(file: Path, spec: GrowthSpec, parts: Path | None) -> object:
+    """Return the digests of a run's results, and its models."""
+    result = run(file, spec, checkpoints=parts)
+    return result.manifest["outputs"], repr(result.curves.to_dict())
+
+
+def study(file: Path, spec: GrowthSpec, parts: Path | None) -> object:
+    """Return the tables of a study, times left out."""
+    flags = spec.peers.flags
+    factors = FACTORS | {"peers.flags": [list(flags), list(flags[:1])]}
+    found = run_study(file, spec, factors, design="full", folder=parts)
+    return {name: frame.drop("seconds", strict=False).write_json() for name, frame in found.frames.items()}
+
+
+@contextmanager
+def killer(cluster: LocalCluster, rng: random.Random) -> Iterator[list[int]]:
+    """Kill a worker of the cluster now and then; give the list of those killed."""
+    over, killed = Event(), list[int]()
+
+    def kill() -> None:
+        while not over.wait(rng.uniform(*PAUSE)):
+            nanny = rng.choice(list(cluster.workers.values()))
+            with suppress(ProcessLookupError):
+                if nanny.pid is not None:
+                    os.kill(nanny.pid, signal.SIGKILL)
+                    killed.append(nanny.pid)
+
+    thread = Thread(target=kill)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        thread.join()
+
+
+if __name__ == "__main__":
+    main()

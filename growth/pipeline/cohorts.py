@@ -1,0 +1,166 @@
+"""Cohorts fitted side by side; `growth.parallel` says where.
+
+Every cohort is a piece of work of its own. With SIMEX and a folder that all workers see, so is every lambda
+of a cohort, done first: a cohort then finds its lambdas there, and one large cohort does not keep all but one
+worker waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from time import perf_counter
+
+from growth.panel import Panel
+from growth.parallel import Crew, Shared
+from growth.pipeline.frozen import Known
+from growth.pipeline.progress import Steps
+from growth.pipeline.shelf import Shelf
+from growth.pipeline.students import Fitted
+from growth.spec import GrowthSpec
+from growth.student import FrozenCohort, StudentGrowth, StudentIntervals, student_growth, student_intervals
+from growth.student.simex import Watch, blocks_of, forget_simex, simex_ahead
+
+__all__ = ["Bench", "fit_cohorts", "simex_steps"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Who fits cohorts, who watches, and where to look before."""
+
+    crew: Crew
+    steps: Steps
+    shelf: Shelf
+
+
+def simex_steps(spec: GrowthSpec) -> int:
+    """Return the steps that SIMEX takes within a cohort."""
+    return len(spec.simex.lambdas) * _blocks(spec) if spec.simex.use == "simex" else 0
+
+
+def fit_cohorts(panels: Sequence[Panel], spec: GrowthSpec, bench: Bench, known: Known) -> list[Fitted]:
+    """Fit every cohort or take its frozen model, in the order of `panels`.
+
+    The most expensive go first, so that none is left over.
+    """
+    crew, steps = bench.crew, bench.steps
+    order = sorted(range(len(panels)), key=lambda i: -_cost(panels[i]))
+    shared = [crew.share(panel) for panel in panels]
+    told = [count() for _ in panels]  # steps within each cohort; `next` is safe in threads
+    ahead = _ahead(panels, order, spec, bench)
+    if ahead:
+        lambdas = _Lambdas(spec, crew.folder)
+        pieces = (_Lambda(i, shared[i], level) for i, level in ahead)
+        for i, level in crew.each(lambdas, pieces):
+            for _ in range(_blocks(spec)):
+                next(told[i])
+            lam, replicates = spec.simex.lambdas[level], spec.simex.replicates
+            label = f"{panels[i].key}, lambda {lam:g}: {replicates} of {replicates}"
+            steps.add(label, _blocks(spec))
+
+    def watched(i: int) -> Watch:
+        def watch(label: str) -> None:
+            next(told[i])
+            steps.add(f"{panels[i].key}, {label}")
+
+        return watch
+
+    models = [known.get(panel.key) for panel in panels]
+    work = _Cohorts(spec, bench.shelf, crew.folder, crew.within(len(panels)))
+    watches = {i: crew.at_hand(watched(i)) for i in set(order) - {i for i, _ in ahead}}
+    tasks = (_Cohort(i, shared[i], models[i], watches.get(i)) for i in order)
+    found: dict[int, Fitted] = {}
+    for done in crew.each(work, tasks):
+        i = done.number
+        found[i] = Fitted(panels[i], done.growth, done.intervals, done.seconds, models[i], done.known)
+        # Recalled cohorts, and those fitted elsewhere, have not told their steps.
+        steps.add(panels[i].key, 1 + simex_steps(spec) - next(told[i]))
+    return [found[i] for i in range(len(panels))]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lambda:
+    number: int
+    panel: Shared[Panel]
+    level: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lambdas:
+    """Replicates of one lambda of a cohort, their sum left in the folder."""
+
+    spec: GrowthSpec
+    folder: Path | None
+
+    def __call__(self, task: _Lambda) -> tuple[int, int]:
+        assert self.folder is not None
+        simex_ahead(task.panel.get(), self.spec, task.level, self.folder)
+        return task.number, task.level
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cohort:
+    number: int
+    panel: Shared[Panel]
+    model: FrozenCohort | None
+    watch: Watch | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Done:
+    """What comes back of a cohort: nothing that whoever asked has."""
+
+    number: int
+    growth: StudentGrowth
+    intervals: StudentIntervals | None
+    seconds: float
+    known: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cohorts:
+    """The fit of a cohort, or what the shelf has of it."""
+
+    spec: GrowthSpec
+    shelf: Shelf
+    folder: Path | None
+    threads: int
+
+    def __call__(self, task: _Cohort) -> _Done:
+        panel = task.panel.get()
+        one = self.shelf.cohort(panel, self.spec, self._maker(panel, task))
+        if self.folder is not None and self.shelf.keeps(panel, self.spec):
+            forget_simex(panel, self.spec, self.folder)
+        return _Done(task.number, one.growth, one.intervals, one.seconds, one.known)
+
+    def _maker(self, panel: Panel, task: _Cohort) -> Callable[[GrowthSpec], Fitted]:
+        def make(spec: GrowthSpec) -> Fitted:
+            start, threads = perf_counter(), self.threads
+            growth = student_growth(
+                panel, spec, frozen=task.model, n_jobs=threads, watch=task.watch, folder=self.folder
+            )
+            intervals = student_intervals(growth, panel, spec, frozen=task.model, n_jobs=threads)
+            return Fitted(panel, growth, intervals, perf_counter() - start, task.model)
+
+        return make
+
+
+def _ahead(
+    panels: Sequence[Panel], order: Sequence[int], spec: GrowthSpec, bench: Bench
+) -> list[tuple[int, int]]:
+    """Return the cohorts and lambdas to be done first; none where one worker does everything in turn."""
+    if spec.simex.use != "simex" or bench.crew.folder is None or bench.crew.workers == 1:
+        return []
+    missing = [i for i in order if not bench.shelf.keeps(panels[i], spec)]
+    return [(i, level) for i in missing for level in range(len(spec.simex.lambdas))]
+
+
+def _blocks(spec: GrowthSpec) -> int:
+    return len(blocks_of(spec.simex))
+
+
+def _cost(panel: Panel) -> int:
+    columns = 1 + len(panel.pattern.priors) + len(panel.covariate_names)
+    return len(panel) * columns
