@@ -332,7 +332,7 @@ def spreadsheet_safe(frame: pl.DataFrame) -> pl.DataFrame:
 
     A text, or the name of a column, that a spreadsheet program would take for a formula gets a leading
     apostrophe; texts that are plain numbers, such as ``-3``, stay as they are. Lists become texts joined by
-    ``; ``.
+    semicolons.
     """
     lists = [name for name, dtype in frame.schema.items() if dtype == pl.List(pl.String)]
     frame = frame.with_columns(pl.col(name).list.join("; ") for name in lists)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from documents import blocks, examples, printed
 
 from growth.cli import app
 from growth.pipeline import FRAMES
@@ -23,38 +22,28 @@ def readme(repository: Path) -> str:
     return (repository / "README.md").read_text("utf-8")
 
 
-def _blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
-
-
 def test_all_code_prints_what_is_shown(
     readme: str, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(repository)
-    shown = re.findall(r"^```python\n(.*?)^```\n+```text\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)
-    assert [code for code, _ in shown] == _blocks(readme, "python")
+    shown = examples(readme)
+    assert [code for code, _ in shown] == blocks(readme, "python")
+    assert all(text for _, text in shown)
     assert sum(bool(line) for line in shown[0][0].splitlines()) == 6
     names: dict[str, object] = {}
-    for code, printed in shown:
-        assert _printed(code, names) == printed
-
-
-def _printed(code: str, names: dict[str, object]) -> str:
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(code, "README.md", "exec"), names)
-    return printed.getvalue()
+    for code, text in shown:
+        assert printed(code, names, "README.md") == text
 
 
 def test_commands_code_and_table_come_first(readme: str) -> None:
-    end_of_table = readme[: readme.index(_blocks(readme, "text")[0])].count("\n")
-    end_of_table += _blocks(readme, "text")[0].count("\n")
+    end_of_table = readme[: readme.index(blocks(readme, "text")[0])].count("\n")
+    end_of_table += blocks(readme, "text")[0].count("\n")
     assert end_of_table < FOLD
     assert readme.index("```sh") < readme.index("```python") < readme.index("```text")
 
 
 def test_ci_runs_the_two_commands_of_the_readme(readme: str, repository: Path) -> None:
-    demo, tests = _blocks(readme, "sh")[0].splitlines()
+    demo, tests = blocks(readme, "sh")[0].splitlines()
     assert demo.endswith("&& .venv/bin/growth demo")
     assert "&& .venv/bin/pytest" in tests
     ci = (repository / ".ci" / "run").read_text("utf-8")

@@ -40,10 +40,10 @@ def school_profiles(
     -------
     polars.DataFrame
         school_id; n, students with a result; grade_span, as "3-5"; log_n; mean_prior, the mean of their most
-        recent prior scores, standardised within subject and grade [SDs]; share_..., of each group (0-1);
+        recent prior scores, standardised within subject and grade [SDs]; `share_GROUP`, of each group (0-1);
         effect and effect_se, the mean over subjects of the (shrunken) mean percentile and its standard error,
         an upper bound that takes the subjects' errors as one [percentile points]; growth_percentile and
-        level, means over subjects; level_... of each subject; reason. Where `reason` is set all but
+        level, means over subjects; `level_SUBJECT`; reason. Where `reason` is set all but
         school_id, grade_span and the reason is null.
 
     Raises

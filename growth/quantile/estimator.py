@@ -40,19 +40,20 @@ class MultiQuantileRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mis
     Attributes
     ----------
     quantiles_ : ndarray, shape (m,)
-    coef_ : ndarray, shape (m, n_features_in_)
+    coef_ : ndarray, shape (m, p)
         One row per quantile; 0 for features that depend linearly on the intercept and earlier features.
     intercept_ : ndarray, shape (m,)
         Zeros without `fit_intercept`.
     process_ : QuantileProcess
         The fitted process with its duals, gaps and counters. Its design has the intercept as first column.
     n_features_in_ : int
-    feature_names_in_ : ndarray, shape (n_features_in_,)
+        Called p here.
+    feature_names_in_ : ndarray, shape (p,)
         Only where `X` has column names.
 
     See Also
     --------
-    growth.quantile.fit_quantiles : The same fit on arrays.
+    growth.fit_quantiles : The same fit on arrays.
     growth.quantile.inference.standard_errors : Standard errors of `process_`.
 
     References
