@@ -163,3 +163,20 @@ def test_problems_end_with_a_message_and_nothing_is_written(
         assert result.exit_code == code, result.output
         assert message in result.stderr
         assert not out.exists()
+
+
+def test_a_report_shows_index_and_pairs(
+    run_folder: Path, index_folder: tuple[Path, Result], tmp_path: Path
+) -> None:
+    pairs, page = tmp_path / "pairs", tmp_path / "report.html"
+    assert growth_command("pair", run_folder, "--out", pairs).exit_code == DONE
+    plain = growth_command("report", run_folder, "--out", page)
+    assert plain.exit_code == DONE
+    assert 'id="index-table"' not in page.read_text("utf-8")
+    result = growth_command("report", run_folder, "--out", page, "--index", index_folder[0], "--pairs", pairs)
+    assert result.exit_code == DONE, result.output
+    assert 'id="index-table"' in page.read_text("utf-8")
+    assert 'id="pairs-table"' in page.read_text("utf-8")
+    wrong = growth_command("report", run_folder, "--out", page, "--index", pairs)
+    assert wrong.exit_code == DATA
+    assert "has no table 'index'" in wrong.output

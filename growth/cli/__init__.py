@@ -6,6 +6,7 @@ from growth.cli.check import check
 from growth.cli.diagnose import diagnose_command
 from growth.cli.export import export_command
 from growth.cli.index import index_command, pair_command
+from growth.cli.report import report_command
 from growth.cli.study import compare_command, study_command
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "index_command",
     "main",
     "pair_command",
+    "report_command",
     "study_command",
     "verify_command",
 ]

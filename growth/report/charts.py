@@ -47,12 +47,13 @@ def chart_specs(
     Returns
     -------
     dict
-        ``ranks``, ``achievement``, ``levels``, ``changes``, ``chances``, ``years`` and ``waterfall``:
-        Vega-Lite, data named ``rows``.
+        ``ranks``, ``achievement``, ``index``, ``levels``, ``changes``, ``chances``, ``years`` and
+        ``waterfall``: Vega-Lite, data named ``rows``.
     """
     charts = {
         "ranks": _ranks(),
         "achievement": _achievement(achievement_range, most_students, schools),
+        "index": _index(),
         "levels": _levels(),
         "changes": _changes(),
         "chances": _chances(),
@@ -125,6 +126,29 @@ def _achievement(span: tuple[float, float], most: int, schools: int) -> Chart:
     return alt.layer(_line("y", AVERAGE), _line("x", 0.0), circles, picked).properties(
         width="container", height=330
     )
+
+
+def _index() -> Chart:
+    """Index of each school from lowest to highest: academic points, and those for school quality on top."""
+    base = _base()
+    x = alt.X("place:O", axis=None, scale=alt.Scale(paddingInner=0.12, paddingOuter=0))
+    axis = alt.Axis(values=[0, 25, 50, 75, 100], domain=False, ticks=False, grid=True)
+    scale = alt.Scale(domain=[0, 100])
+    y = alt.Y("academic:Q", title="Index points", scale=scale, axis=axis)
+    fields = [("name", "School"), ("indexShown", "Index"), ("academicShown", "Academic")]
+    tips = [
+        alt.Tooltip(field, type="nominal", title=title)
+        for field, title in [*fields, ("qualityShown", "School quality")]
+    ]
+    lower = base.mark_bar(color="var(--above)", cursor="pointer").encode(x=x, y=y, tooltip=tips)
+    upper = base.mark_bar(color=STANDING["average"], cursor="pointer").encode(
+        x=x, y=alt.Y("academic:Q", scale=scale, axis=axis), y2="index:Q", tooltip=tips
+    )
+    chosen = _chosen(base)
+    at = alt.Y("index:Q", scale=scale, axis=axis)
+    mark = chosen.mark_point(shape="triangle-down", filled=True, size=70, color=INK, opacity=1, yOffset=-8)
+    picked = alt.layer(mark.encode(x=x, y=at), _name_of(chosen, "datum.half").encode(x=x, y=at))
+    return alt.layer(lower, upper, picked).properties(width="container", height=260)
 
 
 def _levels() -> Chart:

@@ -14,6 +14,7 @@ import polars as pl
 
 from growth.aggregate import by_group
 from growth.release.published import least_of
+from growth.report.points import IndexLike, PairsLike
 from growth.report.similar import similar_schools
 from growth.spec import GrowthSpec
 
@@ -81,9 +82,19 @@ class ReportInput:
     """The run's frame of histories, if it has several years."""
     verdicts: pl.DataFrame | None = None
     """Diagnostics in words: title, verdict ("ok", "not judged", "look" or "problem"), sentence, rule."""
+    index: IndexLike | None = None
+    """School index."""
+    pairs: PairsLike | None = None
+    """Partner schools."""
 
 
-def report_input(run: RunLike, verdicts: pl.DataFrame | None = None) -> ReportInput:
+def report_input(
+    run: RunLike,
+    verdicts: pl.DataFrame | None = None,
+    *,
+    index: IndexLike | None = None,
+    pairs: PairsLike | None = None,
+) -> ReportInput:
     """Take from a run what its page shows.
 
     Parameters
@@ -92,6 +103,10 @@ def report_input(run: RunLike, verdicts: pl.DataFrame | None = None) -> ReportIn
         A finished run.
     verdicts : polars.DataFrame, optional
         Diagnostics to show: title, verdict, sentence and rule, texts, one row each.
+    index : SchoolIndex or IndexTables, optional
+        Index points to show.
+    pairs : Pairs or PairTables, optional
+        Partner schools to show.
 
     Returns
     -------
@@ -118,6 +133,8 @@ def report_input(run: RunLike, verdicts: pl.DataFrame | None = None) -> ReportIn
         districts=run.polars("districts") if run.spec.school.districts != "none" else None,
         history=run.polars("history") if several else None,
         verdicts=verdicts,
+        index=index,
+        pairs=pairs,
     )
 
 

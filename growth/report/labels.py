@@ -14,7 +14,9 @@ __all__ = [
     "group_name",
     "in_sentence",
     "listed",
+    "metric_words",
     "number_words",
+    "printed",
     "reason_words",
     "shown_percentile",
     "step_label",
@@ -137,6 +139,12 @@ def column_words(column: str) -> str:
     return _COLUMNS.get(column, column.replace("_", " "))
 
 
+def metric_words(metric: str) -> str:
+    """Return a metric of the index in words."""
+    words = metric.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
 def step_words(step: str) -> str:
     """Return a step of the waterfall in words."""
     return _STEPS.get(step, step.replace("_", " "))
@@ -161,6 +169,11 @@ def number_words(value: float, form: str) -> str:
     """Return a number with a true minus sign, and none before zero."""
     text = format(value, form)
     return (text if float(text) else format(0.0, form)).replace("-", "−")
+
+
+def printed(value: float | None, digits: int) -> float | None:
+    """Return a number as text would round it."""
+    return None if value is None else float(f"{value:.{digits}f}")
 
 
 def shown_percentile(value: float) -> int:

@@ -23,10 +23,13 @@ from growth.report.extras import require_extra
 from growth.report.inputs import ReportInput, RunLike, report_input
 from growth.report.labels import listed, shown_percentile, step_words, subject_name
 from growth.report.payload import payload
+from growth.report.points import IndexLike, PairsLike
 from growth.report.results import Results, page_results
 from growth.report.words import (
     about_fairness,
+    about_index,
     about_levels,
+    about_pairs,
     example_sentence,
     glossary,
     how_computed,
@@ -42,11 +45,16 @@ __all__ = ["render_report", "write_report"]
 _TEMPLATES = Path(__file__).parent / "templates"
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 _EXAMPLE_NEAR = 62
-_PROGRAM = ("data", "charts", "table", "school", "start")
+_PROGRAM = ("data", "charts", "table", "index", "school", "start")
 
 
 def write_report(
-    run: RunLike | ReportInput, path: str | Path, *, verdicts: pl.DataFrame | None = None
+    run: RunLike | ReportInput,
+    path: str | Path,
+    *,
+    verdicts: pl.DataFrame | None = None,
+    index: IndexLike | None = None,
+    pairs: PairsLike | None = None,
 ) -> Path:
     """Write the report of a run to one HTML file.
 
@@ -58,6 +66,10 @@ def write_report(
         The file to write; missing folders are made.
     verdicts : polars.DataFrame, optional
         Diagnostics to show: title, verdict, sentence and rule, one row each.
+    index : SchoolIndex or IndexTables, optional
+        Index points to show, of the latest year.
+    pairs : Pairs or PairTables, optional
+        Partner schools to show, with the reason for each.
 
     Returns
     -------
@@ -71,7 +83,7 @@ def write_report(
     StoreError
         If the file cannot be written.
     """
-    page = render_report(run, verdicts=verdicts)
+    page = render_report(run, verdicts=verdicts, index=index, pairs=pairs)
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +94,13 @@ def write_report(
     return target
 
 
-def render_report(run: RunLike | ReportInput, *, verdicts: pl.DataFrame | None = None) -> str:
+def render_report(
+    run: RunLike | ReportInput,
+    *,
+    verdicts: pl.DataFrame | None = None,
+    index: IndexLike | None = None,
+    pairs: PairsLike | None = None,
+) -> str:
     """Return the report of a run as the text of one HTML page.
 
     Parameters
@@ -91,6 +109,10 @@ def render_report(run: RunLike | ReportInput, *, verdicts: pl.DataFrame | None =
         What to report.
     verdicts : polars.DataFrame, optional
         Diagnostics to show: title, verdict, sentence and rule, one row each; a `ReportInput` brings its own.
+    index : SchoolIndex or IndexTables, optional
+        Index points to show, of the latest year.
+    pairs : Pairs or PairTables, optional
+        Partner schools to show, with the reason for each.
 
     Returns
     -------
@@ -103,7 +125,7 @@ def render_report(run: RunLike | ReportInput, *, verdicts: pl.DataFrame | None =
         If the extra ``growth[report]`` is not installed.
     """
     require_extra()
-    given = run if isinstance(run, ReportInput) else report_input(run, verdicts)
+    given = run if isinstance(run, ReportInput) else report_input(run, verdicts, index=index, pairs=pairs)
     results, frozen = page_results(given), _frozen(given.manifest)
     scripts = {"runtime": _runtime(), "program": _script(_program())}
     page: str = _template().render(
@@ -126,6 +148,9 @@ def render_report(run: RunLike | ReportInput, *, verdicts: pl.DataFrame | None =
         parts=_parts_of(results),
         how_computed=how_computed(given.spec, frozen),
         about_levels=about_levels(given.spec, frozen),
+        about_index=about_index(given.spec),
+        about_pairs=about_pairs(),
+        index_year=results.index.year,
         minimum=least_of(given.spec)[0],
         spec_name=given.spec.name,
         spec_text=given.spec.to_toml(),
@@ -170,6 +195,8 @@ def _parts_of(results: Results) -> dict[str, bool]:
     return {
         "changes": results.rows["level_last_year"].count() > 0,
         "districts": not results.comparisons.districts.is_empty(),
+        "index": results.index.year is not None,
+        "pairs": not results.pairs.is_empty(),
         "own_districts": results.comparisons.districts["growth_percentile"].count() > 0,
     }
 

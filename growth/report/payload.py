@@ -9,15 +9,17 @@ from typing import Any
 import polars as pl
 
 from growth.release.published import least_of
+from growth.report.index_data import index_data, pairs_data
 from growth.report.labels import (
     group_label,
     group_name,
+    printed,
     reason_words,
     step_label,
     subject_name,
 )
 from growth.report.results import Results, WaterfallLine
-from growth.report.words import school_words
+from growth.report.words import index_words, school_words
 from growth.school.groups import ALL
 from growth.spec import GrowthSpec
 
@@ -47,11 +49,12 @@ def payload(results: Results, spec: GrowthSpec, frozen_norms: bool) -> dict[str,
         name: ordered[name].unique(maintain_order=True).to_list() for name in ("year", "subject", "group")
     }
     schools = rows.select("school_id", "school_name", "district", "grade_span", "mean_prior")
-    schools = schools.unique("school_id", maintain_order=True).sort("school_id")
+    schools = _with_index_only(schools.unique("school_id", maintain_order=True), results).sort("school_id")
     codes["school_id"] = schools["school_id"].to_list()
     codes["reason"] = rows["reason"].drop_nulls().unique().sort().to_list()
     school_minimum, minimum = least_of(spec)
     columns, details = _columns(rows, codes)
+    place = {school: at for at, school in enumerate(codes["school_id"])}
     return {
         "years": codes["year"],
         "subjects": [subject_name(subject) for subject in codes["subject"]],
@@ -75,7 +78,9 @@ def payload(results: Results, spec: GrowthSpec, frozen_norms: bool) -> dict[str,
         "districts": _districts(results, codes),
         "waterfall": waterfall_bars(results.waterfall),
         "charts": chart_specs(achievement_range(rows), most_students(rows), schools.height),
-        "words": school_words(spec, frozen_norms),
+        "words": school_words(spec, frozen_norms) | index_words(),
+        "index": index_data(results.index, place, spec),
+        "pairs": pairs_data(results.pairs, results.unmatched, place),
     }
 
 
@@ -95,6 +100,14 @@ def _columns(rows: pl.DataFrame, codes: Mapping[str, list[Any]]) -> tuple[dict[s
     details = sorted({name for name in named if name})
     columns["detail"] = [None if name is None else details.index(name) for name in named]
     return columns, details
+
+
+def _with_index_only(schools: pl.DataFrame, results: Results) -> pl.DataFrame:
+    """Add schools that have an index and no growth results."""
+    more = results.index.schools.select("school_id").join(schools, on="school_id", how="anti")
+    named = more.join(results.names, on="school_id", how="left")
+    name = pl.coalesce("school_name", "school_id").alias("school_name")
+    return pl.concat([schools, named.select("school_id", name, "district")], how="diagonal")
 
 
 def _coded(values: pl.Series, known: Sequence[Any]) -> list[Any]:
@@ -134,13 +147,8 @@ def _whole(rows: pl.DataFrame, results: Results) -> dict[str, list[Any]]:
 def _three(whole: pl.DataFrame, what: str, digits: int | None = None) -> list[list[Any] | None]:
     """Return what is missing to the next three levels; None where nothing is known."""
     lines = whole.select(f"{what}_to_next_{step}" for step in _STEPS).iter_rows()
-    shown = (line if digits is None else tuple(_printed(value, digits) for value in line) for line in lines)
+    shown = (line if digits is None else tuple(printed(value, digits) for value in line) for line in lines)
     return [None if all(value is None for value in line) else list(line) for line in shown]
-
-
-def _printed(value: float | None, digits: int) -> float | None:
-    """Return a number as text would round it."""
-    return None if value is None else float(f"{value:.{digits}f}")
 
 
 def _schools(schools: pl.DataFrame) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from growth.report.disclosure import publishable
 from growth.report.fairness import FairnessFacts, fairness_facts
 from growth.report.inputs import ReportInput
 from growth.report.labels import column_words, reason_words, subject_name
+from growth.report.points import PageIndex, page_index, page_pairs
 from growth.school.groups import ALL, LOWEST_RACE, RACE
 from growth.spec import GrowthSpec
 
@@ -127,6 +128,11 @@ class Results:
     fits: FitFacts
     fairness: FairnessFacts
     comparisons: Comparisons
+    index: PageIndex
+    pairs: pl.DataFrame
+    unmatched: pl.DataFrame
+    names: pl.DataFrame
+    """school_id, school_name, district of all schools, those without results among them."""
 
 
 def page_results(given: ReportInput) -> Results:
@@ -143,6 +149,9 @@ def page_results(given: ReportInput) -> Results:
         Nothing in it rests on fewer students than may be published.
     """
     rows = _with_school(publishable(given.schools, given.levels, given.spec), given)
+    whole = rows.filter((pl.col("group") == ALL) & pl.col("reason").is_null())
+    latest = whole.filter(pl.col("year") == pl.col("year").max())["school_id"].unique()
+    pairs, unmatched = page_pairs(given.pairs, latest)
     return Results(
         facts=_facts(rows, given),
         rows=rows,
@@ -150,6 +159,10 @@ def page_results(given: ReportInput) -> Results:
         fits=_fits(given.cells, given.spec, least_of(given.spec)[0]),
         fairness=fairness_facts(given.fairness, given.neutrality, given.spec),
         comparisons=comparisons(rows, given),
+        index=page_index(given.index, given.schools, given.spec),
+        pairs=pairs,
+        unmatched=unmatched,
+        names=given.students.names,
     )
 
 

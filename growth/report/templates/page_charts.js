@@ -114,7 +114,7 @@ function choose(id) {
   chosen = id;
   for (const element of views) {
     const kind = element.dataset.chart;
-    if (kind === "ranks") element.embedded.view.signal("chosen", id).data("rows", rowsFor(element)).runAsync();
+    if (kind === "ranks" || kind === "index") element.embedded.view.signal("chosen", id).data("rows", rowsFor(element)).runAsync();
     if (kind === "achievement") element.embedded.view.signal("chosen", id).runAsync();
   }
 }

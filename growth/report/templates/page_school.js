@@ -135,17 +135,15 @@ function shareOf(school, flag) {
   }
   return "–";
 }
-function similarPart(school) {
-  const part = make("section", { class: "similar" }, textual("h2", "", `Similar schools${several ? `, ${data.years.at(-1)}` : ""}`));
-  const others = data.similar[school];
-  if (!others) { part.append(para(words.similar_none)); return part; }
-  part.append(para(words.similar));
+// Schools side by side: their intake, and their growth in the latest year.
+function compared(caption, lines) {
   const latest = (one, subject) => resultsOf(one).map(result).find((row) => row.group === data.everyone && row.subject === subject && row.year === data.years.length - 1);
+  const [[school]] = lines;
   const line = ([other, , verdicts]) => {
     const th = make("th", { scope: "row" }, other === school ? textual("strong", "", schools.name[other]) : linkTo(other));
     const cells = data.subjects.map((_, subject) => {
       const row = latest(other, subject);
-      if (!row?.shown) return textual("td", "quiet", row?.reason ?? "–");
+      if (!row?.shown) return textual("td", "quiet", row ? "withheld" : "–");
       const cell = make("td", {}, textual("strong", "", row.gpShown), textual("span", "quiet", row.level === null ? "" : ` level ${row.level}`));
       if (verdicts?.[subject]?.trim()) cell.append(textual("span", "quiet verdict-words", words[verdicts[subject]]));
       return cell;
@@ -155,8 +153,14 @@ function similarPart(school) {
       ...data.flags.map((flag) => textual("td", "num", shareOf(other, flag))), ...cells);
   };
   const head = headOf(["School"], ["Earlier scores (SD)", "num"], ...data.flags.map((flag) => [data.groups[flag], "num"]), ...data.subjects.map((name) => [`Growth, ${name}`]));
-  part.append(make("div", { class: "tablebox" }, make("table", { class: "plain wide" }, textual("caption", "", "This school and the schools most like it"),
-    head, make("tbody", {}, line([school, 0, null]), ...others.map(line)))));
+  return make("div", { class: "tablebox" }, make("table", { class: "plain wide" }, textual("caption", "", caption), head, make("tbody", {}, ...lines.map(line))));
+}
+function similarPart(school) {
+  const part = make("section", { class: "similar" }, textual("h2", "", `Similar schools${several ? `, ${data.years.at(-1)}` : ""}`));
+  const others = data.similar[school];
+  if (!others) { part.append(para(words.similar_none)); return part; }
+  part.append(para(words.similar));
+  part.append(compared("This school and the schools most like it", [[school, 0, null], ...others]));
   return part;
 }
 function showSchool(id) {
@@ -175,7 +179,8 @@ function showSchool(id) {
   article.append(textual("p", "facts", facts.filter(Boolean).join(" · ")));
   const current = all.filter((row) => row.year === year && row.group === data.everyone).sort((a, b) => a.subject - b.subject);
   if (!current.length) article.append(textual("p", "withheld", `No students with a result in ${data.years[year]}.`));
-  article.append(...current.map((row) => subjectPart(row, all)), similarPart(school));
+  article.append(...current.map((row) => subjectPart(row, all)), ...indexPart(school), ...pairsPart(school));
+  if (current.length) article.append(similarPart(school));
   const notes = make("p", { class: "onward" });
   for (const [to, text] of [["#read", "How to read these numbers"], ["#limits", "What they cannot say"], ["#method", "How they were computed"], ["#ranks", "Find this school in the charts"]]) {
     const link = textual("a", "", text);
