@@ -13,8 +13,10 @@ SECONDS_PER_CELL = 300
 """Room for the first compilation on a slow machine; a warm notebook takes seconds."""
 
 
-def test_there_are_notebooks() -> None:
-    assert NOTEBOOKS
+def test_the_readme_has_the_question_of_every_notebook() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    assert len(NOTEBOOKS) >= 7
+    assert all(f"\n- `{path.stem}`: " in readme for path in NOTEBOOKS)
 
 
 @pytest.mark.slow
