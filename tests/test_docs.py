@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import typer
 from documents import blocks, examples, printed
+from test_house import FLOORS
 
 from growth.cli import app
 
@@ -27,6 +28,8 @@ from sphinx.cmd.build import main
 sys.exit(main(sys.argv[1:]))
 """
 FETCHED = re.compile(r"""<(?:script|img|link|iframe|source)\b[^>]*\b(?:src|href)=["'](?:https?:)?//""")
+WITHOUT_PAGE = {"kernels", "cli", "parallel", "codec"}
+"""Rooms that users do not enter, and the command line, which has a page of its own."""
 TIME_LIMIT = 300
 """Seconds; a build takes twenty."""
 
@@ -76,6 +79,14 @@ def test_code_prints_what_is_shown(path: Path, monkeypatch: pytest.MonkeyPatch, 
     names: dict[str, object] = {}
     for code, output in shown:
         assert printed(code, names, path.name) == output, code
+
+
+def test_every_public_room_is_in_the_reference() -> None:
+    text = "".join(path.read_text("utf-8") for path in PAGES)
+    public = [room for room, floor in FLOORS.items() if floor > 0 and room not in WITHOUT_PAGE]
+    assert public
+    for room in public:
+        assert f"{{room}} growth.{room}\n" in text, room
 
 
 def _commands() -> list[tuple[str, str]]:

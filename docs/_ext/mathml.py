@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from docutils import nodes
 from docutils.utils.math import MathError, latex2mathml
+from docutils.utils.math.mathml_elements import MathElement, mover
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.typing import ExtensionMetadata
@@ -19,7 +20,18 @@ def _markup(node: nodes.math | nodes.math_block) -> str:
         latex2mathml.parse_latex_math(root, node.astext())
     except MathError as error:
         LOGGER.warning("a formula cannot be shown: %s", error, location=node, type="mathml")
+    _set_accents_apart(root)
     return str(root.toxml())
+
+
+def _set_accents_apart(root: MathElement) -> None:
+    """Put the index of an accented letter beside it; docutils puts it below, as under a sum."""
+    for stack in list(root.iter("munderover")):
+        base, index, over = list(stack)
+        if over.get("stretchy") == "false":
+            stack.clear()
+            stack.tag = "msub"
+            stack.extend([mover(base, over, accent=True), index])
 
 
 def _inline(self: HTML5Translator, node: nodes.math) -> None:
