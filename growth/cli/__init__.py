@@ -1,12 +1,13 @@
 """The command line: a skin over the library."""
 
-from growth.cli.app import PRESET_NAMES, app, main
+from growth.cli.app import main
 from growth.cli.audit import diff_command, explain_command, verify_command
 from growth.cli.check import check
 from growth.cli.diagnose import diagnose_command
 from growth.cli.export import export_command
 from growth.cli.index import index_command, pair_command
 from growth.cli.report import report_command
+from growth.cli.shared import PRESET_NAMES, app
 from growth.cli.study import compare_command, study_command
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from growth.cli.app import _DATA, AgainOption, _answerable, app, sources
+from growth.cli.shared import DATA, AgainOption, answerable, app, sources
 
 __all__ = ["diff_command", "explain_command", "verify_command"]
 
@@ -18,7 +18,7 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", 
 def verify_command(run: RunArgument, table: AgainOption = None) -> None:
     """Check a run folder; with its table, prove its curves and compute its percentiles again."""
     given = sources(table) if table else None
-    with _answerable():
+    with answerable():
         from growth.audit import verify_run
 
         found = verify_run(run, given)
@@ -26,7 +26,7 @@ def verify_command(run: RunArgument, table: AgainOption = None) -> None:
         for check in found.checks:
             typer.echo(f"{words[check.holds]:<12} {check.name}: {check.detail}")
         if not found.holds:
-            raise typer.Exit(_DATA)
+            raise typer.Exit(DATA)
 
 
 @app.command("explain")
@@ -40,7 +40,7 @@ def explain_command(
     if (student is None) == (school is None):
         raise typer.BadParameter("name --student or --school")
     given = sources(table) if table else None
-    with _answerable():
+    with answerable():
         from growth.audit import explain_school, explain_student
         from growth.store import load_run
 
@@ -62,7 +62,7 @@ def diff_command(
     b: Annotated[Path, typer.Argument(metavar="B", help="Another run folder.", file_okay=False)],
 ) -> None:
     """Say what two runs differ in: data, specification or version, and rows and levels."""
-    with _answerable():
+    with answerable():
         from growth.audit import difference
         from growth.store import load_run
 

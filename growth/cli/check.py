@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from growth.cli.app import (
+from growth.cli.shared import (
     TABLES,
     SpecOption,
-    _answerable,
-    _print,
-    _specification,
-    _table,
-    _waterfall,
+    answerable,
     app,
+    print_table,
     sources,
+    specification,
+    text_table,
+    waterfall_table,
 )
 from growth.errors import GrowthError
 
@@ -40,11 +40,11 @@ def check(
 ) -> None:
     """Read a table and show what was understood, without computing growth."""
     if rules:
-        _print(_rules_table())
+        print_table(_rules_table())
         return
-    choices = _specification(spec)
+    choices = specification(spec)
     source = sources(files)
-    with _answerable():
+    with answerable():
         from growth.panel import build_panels, read_table
         from growth.panel.databases import without_password
 
@@ -55,15 +55,15 @@ def check(
         try:
             panels = build_panels(table, choices)
         except GrowthError:
-            _print(_waterfall(table.counts))
+            print_table(waterfall_table(table.counts))
             _show_findings(table, choices)
             raise
-        _print(_waterfall(panels.counts))
+        print_table(waterfall_table(panels.counts))
         _show_findings(table, choices)
-        cohorts = _table("Cohorts to be fitted", "Cohort", "Students", "Priors", "Norm group")
+        cohorts = text_table("Cohorts to be fitted", "Cohort", "Students", "Priors", "Norm group")
         for panel in panels.panels:
             cohorts.add_row(panel.key, f"{len(panel):,}", str(len(panel.pattern.priors)), panel.norm_group)
-        _print(cohorts)
+        print_table(cohorts)
         named = " ".join(quote(without_password(file)) for file in files or ())
         typer.echo(f"Ready: {len(panels.panels)} cohorts. Compute with: growth run {named} --spec {spec}")
 
@@ -76,7 +76,7 @@ def _show_header(table: StudentTable) -> None:
     for block in header.recognition.blocks:
         by = ", ".join(block.fixed.values())
         own |= {caller: f"{name} ({by})" for name, caller in block.columns.items()}
-    columns = _table("Columns", "Yours", "Read as")
+    columns = text_table("Columns", "Yours", "Read as")
     for caller in header.columns:
         if caller in own:
             columns.add_row(caller, own[caller])
@@ -84,7 +84,7 @@ def _show_header(table: StudentTable) -> None:
         columns.add_row("(file name)", "year")
     for name, value in header.spec.columns.fixed.items():
         columns.add_row("(columns.fixed)", f"{name} = {value}")
-    _print(columns)
+    print_table(columns)
 
 
 def _show_table(table: StudentTable, spec: GrowthSpec) -> None:
@@ -105,11 +105,11 @@ def _show_table(table: StudentTable, spec: GrowthSpec) -> None:
         "Students compared by": ", ".join(["prior scores", *peers]),
         "Specification": f"{spec.name} (SHA-256 {spec.digest[:12]}...)",
     }
-    facts = _table("What was read", "Fact", "Value")
+    facts = text_table("What was read", "Fact", "Value")
     facts.show_header = False
     for name, value in rows.items():
         facts.add_row(name, value)
-    _print(facts)
+    print_table(facts)
 
 
 def _show_findings(table: StudentTable, spec: GrowthSpec) -> None:
@@ -119,16 +119,16 @@ def _show_findings(table: StudentTable, spec: GrowthSpec) -> None:
     if not found:
         typer.echo("Nothing else to look at.\n")
         return
-    shown = _table("To look at", "Finding", "Rows", "Remedy")
+    shown = text_table("To look at", "Finding", "Rows", "Remedy")
     for finding in found:
         shown.add_row(finding.what, "" if finding.rows is None else f"{finding.rows:,}", finding.remedy)
-    _print(shown)
+    print_table(shown)
 
 
 def _rules_table() -> Table:
     from growth.panel.rules import RULES
 
-    table = _table("Rules for tables", "Rule", "What holds", "Otherwise", "Choice")
+    table = text_table("Rules for tables", "Rule", "What holds", "Otherwise", "Choice")
     for rule in RULES:
         table.add_row(rule.name, rule.rule, rule.outcome, rule.policy)
     return table

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from growth.cli.app import AgainOption, JobsOption, _answerable, _print, _table, app, sources
+from growth.cli.shared import AgainOption, JobsOption, answerable, app, print_table, sources, text_table
 
 if TYPE_CHECKING:
     from growth.diagnose import Diagnostics
@@ -28,7 +28,7 @@ def diagnose_command(
     With --table cohorts are fitted again without some of the schools.
     """
     given = sources(table) if table else None
-    with _answerable():
+    with answerable():
         from growth.diagnose import diagnose, require_pictures, write_page
         from growth.store import load_run
 
@@ -41,14 +41,14 @@ def diagnose_command(
 
 
 def _show(found: Diagnostics, rules: bool) -> None:
-    table = _table(f"Diagnostics (specification {found.name})", "Diagnostic", "Verdict", "What it says")
+    table = text_table(f"Diagnostics (specification {found.name})", "Diagnostic", "Verdict", "What it says")
     for column in table.columns:
         column.justify = "left"
     styles = {"look": "yellow", "problem": "bold red", "ok": "green", "not judged": "dim"}
     for row in found.verdicts.iter_rows(named=True):
         text = f"{row['sentence']}\nRule: {row['rule']}." if rules else row["sentence"]
         table.add_row(row["title"], f"[{styles[row['verdict']]}]{row['verdict']}[/]", _plain(text))
-    _print(table)
+    print_table(table)
     typer.echo(f"{found.caution}\n")
     loud = len(found.alarms)
     typer.echo(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from growth.cli.app import _answerable, app
+from growth.cli.shared import answerable, app
 
 __all__ = ["export_command"]
 
@@ -35,7 +35,7 @@ def export_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
 ) -> None:
     """Write results in a layout for others, with a data dictionary."""
-    with _answerable():
+    with answerable():
         from growth.release import Coarse, Terms, export_run, read_key
         from growth.store import load_run
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from growth.cli.app import _answerable, _print, _specification, _table, app
+from growth.cli.shared import answerable, app, print_table, specification, text_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -48,8 +48,8 @@ def index_command(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Compute the school quality index from metrics and a run's growth, and write a folder."""
-    chosen = None if spec is None else _specification(spec)
-    with _answerable():
+    chosen = None if spec is None else specification(spec)
+    with answerable():
         import polars as pl
 
         from growth.index import growth_metrics, records_of_folder, school_index, together
@@ -92,8 +92,8 @@ def pair_command(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Pair the lowest schools with high-growth schools of similar students; form communities of practice."""
-    chosen = None if spec is None else _specification(spec)
-    with _answerable():
+    chosen = None if spec is None else specification(spec)
+    with answerable():
         from growth.index import communities, growth_needs, needs_of, pair_schools, school_profiles
         from growth.index import with_low_groups as low_groups
         from growth.store import check_free, load_run, load_table, save_tables
@@ -148,7 +148,7 @@ def _show_index(result: SchoolIndex, out: Path) -> None:
 
     from growth.aggregate import by_group
 
-    table = _table(
+    table = text_table(
         "Index by school type", "Year", "School", "Schools", "With index", "Lowest", "Median", "Highest"
     )
     by = by_group(
@@ -161,7 +161,7 @@ def _show_index(result: SchoolIndex, out: Path) -> None:
     for year, kind, schools, shown, *values in by.sort("year", "school_type").iter_rows():
         numbers = ["" if value is None else f"{value:.1f}" for value in values]
         table.add_row(str(year), kind, f"{schools:,}", f"{shown:,}", *numbers)
-    _print(table)
+    print_table(table)
     without = result.index.filter(pl.col("reason").is_not_null())["reason"].value_counts().sort("reason")
     for reason, count in without.iter_rows():
         typer.echo(f"Note: {count:,} schools have no index: {reason.replace('_', ' ')}.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from growth.cli.app import _answerable, app
+from growth.cli.shared import answerable, app
 
 __all__ = ["report_command"]
 
@@ -24,7 +24,7 @@ def report_command(
     ] = None,
 ) -> None:
     """Write the report of a run to one HTML file, with index points and partner schools if given."""
-    with _answerable():
+    with answerable():
         from growth.diagnose import diagnose
         from growth.report import IndexTables, PairTables, write_report
         from growth.store import load_run, load_table

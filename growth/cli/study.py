@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from growth.cli.app import (
+from growth.cli.index import OverwriteOption
+from growth.cli.shared import (
     JobsOption,
     SchedulerOption,
-    _answerable,
-    _print,
-    _progress,
-    _table,
+    answerable,
     app,
+    print_table,
+    progress_bar,
+    text_table,
     workers_of,
 )
-from growth.cli.index import OverwriteOption
 
 if TYPE_CHECKING:
     from growth.study import Comparison, Selection, Study
@@ -47,7 +47,7 @@ def study_command(
     scheduler: SchedulerOption = None,
 ) -> None:
     """Run many variants of a specification, and say which decision moves schools."""
-    with _answerable():
+    with answerable():
         from growth.errors import SpecError, problem
         from growth.report.extras import require_extra
         from growth.store import check_free, save_tables
@@ -59,7 +59,7 @@ def study_command(
         source = said.table if table is None else table
         if source is None:
             raise SpecError(problem("The study names no table", fix='table = "scores.csv", or --table'))
-        with workers_of(scheduler), _progress() as progress:
+        with workers_of(scheduler), progress_bar() as progress:
             found = run_study(
                 source,
                 said.base,
@@ -91,7 +91,7 @@ def select_command(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Compare specifications: which foresees students best, and what each does to schools."""
-    with _answerable():
+    with answerable():
         from growth.report.extras import require_extra
         from growth.store import check_free, save_tables
         from growth.study import compare_specs
@@ -100,7 +100,7 @@ def select_command(
             check_free(out, overwrite=overwrite)
             require_extra()
         named = _names(spec)
-        with _progress() as progress:
+        with progress_bar() as progress:
             found = compare_specs(
                 table,
                 named,
@@ -130,7 +130,7 @@ def compare_command(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Say which schools have another level in RUN_B, and which stage moved them."""
-    with _answerable():
+    with answerable():
         from growth.store import check_free, load_run, save_tables
         from growth.study import compare_runs
 
@@ -185,7 +185,7 @@ def _show_selection(found: Selection) -> None:
         "r prior",
         "Reliability",
     )
-    table = _table(f"Held-out loss, {found.folds} folds by {found.by}", *headings)
+    table = text_table(f"Held-out loss, {found.folds} folds by {found.by}", *headings)
 
     def number(value: float | None, digits: int) -> str:
         return "" if value is None else f"{value:.{digits}f}"
@@ -193,7 +193,7 @@ def _show_selection(found: Selection) -> None:
     for row in found.ranking.iter_rows(named=True):
         cells = [("loss", 2), ("worse_by", 2), ("se", 2), ("columns", 0), ("calibration", 1), ("r_prior", 2)]
         table.add_row(row["spec"], *(number(row[k], d) for k, d in cells), number(row["reliability"], 2))
-    _print(table)
+    print_table(table)
     for sentence in found.sentences:
         typer.echo(sentence)
     most = max(found.scored)
@@ -201,10 +201,12 @@ def _show_selection(found: Selection) -> None:
 
 
 def _show_study(study: Study, out: Path) -> None:
-    table = _table("Share of the variance of school ranks", "Subject", "Decision", "By itself", "SD [points]")
+    table = text_table(
+        "Share of the variance of school ranks", "Subject", "Decision", "By itself", "SD [points]"
+    )
     for row in study.decisions.iter_rows(named=True):
         table.add_row(row["subject"], row["factor"], f"{row['main']:.0%}", f"{row['sd']:.1f}")
-    _print(table)
+    print_table(table)
     typer.echo(f"{len(study.variants):,} variants; {study.refused.height:,} combinations were refused.")
     for reason in study.refused["reason"].head(_SHOWN):
         typer.echo(f"Refused: {reason}")
@@ -214,14 +216,14 @@ def _show_study(study: Study, out: Path) -> None:
 def _show_comparison(found: Comparison) -> None:
     for sentence in found.sentences:
         typer.echo(sentence)
-    choices = _table("Choices that differ", "Stage", "Choice", "A", "B")
+    choices = text_table("Choices that differ", "Stage", "Choice", "A", "B")
     for choice in found.choices.iter_rows():
         choices.add_row(*choice)
-    _print(choices)
+    print_table(choices)
     moved = found.schools.filter(found.schools["change"] != 0)
     moved = moved.sort(moved["change"].abs(), descending=True, maintain_order=True)
-    table = _table("Schools that move most", "Subject", "School", "A", "B", "Because")
+    table = text_table("Schools that move most", "Subject", "School", "A", "B", "Because")
     for row in moved.head(_SHOWN).iter_rows(named=True):
         level_a, level_b = str(row["level_a"]), str(row["level_b"])
         table.add_row(row["subject"], row["school_id"], level_a, level_b, row["because"])
-    _print(table)
+    print_table(table)
