@@ -10,7 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+try:
+    import typer
+except ModuleNotFoundError as error:
+    if error.name != "typer":
+        raise
+    raise SystemExit("The growth command needs typer and rich. To fix: pip install 'growth[cli]'") from None
 
 from growth.cli.results import show_results
 from growth.cli.shared import (

@@ -7,14 +7,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from growth.errors import GrowthError, SpecError
+import typer
 
-try:
-    import typer
-except ModuleNotFoundError as error:
-    if error.name != "typer":
-        raise
-    raise SystemExit("The growth command needs typer and rich. To fix: pip install 'growth[cli]'") from None
+from growth.errors import GrowthError, SpecError
 
 if TYPE_CHECKING:
     from rich.table import Table
