@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from growth.errors import GrowthError
 from growth.index import school_index
 from growth.panel import SimulatedSystem, simulate_table
 from growth.pipeline import GrowthRun, run
+from growth.pipeline.drift import DriftAudit
 from growth.plot import system_growth
 from growth.plot.run import PICTURES
 from growth.student import Traveller, growth_paths, path_at
@@ -214,3 +216,34 @@ def test_pictures_of_an_index() -> None:
         found.plot.school("B")
     with pytest.raises(GrowthError, match="no index of 2020"):
         found.plot.schools(2020)
+
+
+def _audit(refitted: float | None) -> DriftAudit:
+    levels = {"base": 5.5, "frozen": 7.0, "moving": 5.6, "refitted": refitted}
+    system = pl.DataFrame([{"subject": "MATH"} | {f"mean_level_{name}": x for name, x in levels.items()}])
+    means = {"mean_percentile": 56.0, "mean_percentile_refitted": None if refitted is None else 50.0}
+    students = pl.DataFrame(
+        [{"subject": "MATH", "grade": grade, "n": 300} | means for grade in (4, 5)],
+        schema_overrides={"mean_percentile_refitted": pl.Float64},
+    )
+    return DriftAudit(pl.DataFrame(), system, students, ())
+
+
+def test_pictures_of_a_drift_audit() -> None:
+    rows = _data(_audit(5.4).plot.levels())
+    assert [(row["low"], row["high"], row["change"]) for row in rows] == [
+        (5.5, 7.0, 1.5),
+        (7.0, 5.6, -1.4),
+        (5.6, 5.4, -0.2),
+    ]
+    assert len(_data(_audit(None).plot.levels())) == 2
+    assert len(_data(_audit(5.4).plot.students())) == 4
+    assert {row["mean"] for row in _data(_audit(None).plot.students())} == {56.0}
+    nobody = replace(_audit(None), students=_audit(None).students.clear())
+    with pytest.raises(GrowthError, match="no student percentiles"):
+        nobody.plot.students()
+
+
+def _data(chart: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+    (rows,) = chart.to_dict()["datasets"].values()
+    return list(rows)

@@ -18,6 +18,8 @@ similar students; refitted curves put it at 50 every year.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -60,6 +62,11 @@ class DriftAudit:
     def frames(self) -> dict[str, pl.DataFrame]:
         """The tables by name."""
         return {"schools": self.schools, "system": self.system, "students": self.students}
+
+    @property
+    def plot(self) -> Any:  # noqa: ANN401
+        """Altair charts, `growth.plot.DriftPlots`: ``levels()`` and ``students()``."""
+        return import_module("growth.plot").DriftPlots(self)  # by name: pictures live further up the street
 
     def __repr__(self) -> str:
         return "\n".join(["DriftAudit(", *(f"  {sentence}" for sentence in self.sentences), ")"])

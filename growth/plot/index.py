@@ -56,10 +56,9 @@ class IndexPlots:
         tooltip = ["school_id:N", "domain:N", alt.Tooltip("value:Q", format=".1f")]
         tooltip.append(alt.Tooltip("index:Q", format=".1f"))
         bars = alt.Chart(alt.InlineData(values)).mark_bar()
-        chart: alt.Chart = bars.encode(x=x, y=y, color=color, tooltip=tooltip).properties(
-            width=640, height=260, title=f"School quality index, {rows['year'][0]}"
-        )
-        return chart
+        title = alt.TitleParams(f"School quality index, {rows['year'][0]}", anchor="start")
+        chart: alt.Chart = bars.encode(x=x, y=y, color=color, tooltip=tooltip)
+        return chart.properties(width=640, height=260, title=title)
 
     def school(self, school_id: str, year: int | None = None) -> alt.LayerChart:
         """Points of one school by metric, beside those possible.
@@ -85,7 +84,8 @@ class IndexPlots:
             hint = did_you_mean(school_id, self.found.points["school_id"].unique().to_list())
             raise GrowthError(problem(f"School {school_id!r} has no points{hint}", fix="see `.index`"))
         shown = rows.with_columns(
-            pl.format("{} of {}", pl.col("points").round(1), pl.col("possible").round(1)).alias("shown")
+            pl.format("{} of {}", pl.col("points").round(1), pl.col("possible").round(1)).alias("shown"),
+            pl.col("metric").str.replace_all("_", " "),
         )
         base = alt.Chart(alt.InlineData(shown.to_dicts()))
         y = alt.Y("metric:N", sort=None, title=None, axis=alt.Axis(labelLimit=220))
@@ -95,7 +95,7 @@ class IndexPlots:
         total, most = (float(rows[name].to_numpy().sum()) for name in ("points", "possible"))
         title = f"{school_id}, {rows['year'][0]}: {total:.1f} of {most:.0f} points"
         chart: alt.LayerChart = alt.LayerChart(layer=[possible, points, text])
-        return chart.properties(width=420, title=title)
+        return chart.properties(width=420, title=alt.TitleParams(title, anchor="start"))
 
     def __repr__(self) -> str:
         """Return what there is."""

@@ -73,7 +73,7 @@ def student_chart(fan: pl.DataFrame, subject: str, projection: pl.DataFrame | No
     tooltip = [alt.Tooltip(f"{name}:N") for name in ("year", "grade", "score", "sgp")]
     line = scores.mark_line(color=colors["ink"])
     points = scores.mark_circle(color=colors["ink"], size=70, opacity=1).encode(tooltip=tooltip)
-    labels = scores.mark_text(color=colors["ink"], dy=-14).encode(text="label:N")
+    labels = scores.mark_text(color=colors["ink"], dy=-12, dx=-9, align="right").encode(text="label:N")
     text = f"{subject_name(subject)}: scores, and where 90 and 50 of 100 similar students went"
     title = alt.TitleParams(text, subtitle=caption, anchor="start", subtitleColor=colors["muted"])
     layers = [*fans(rows, colors["above"]), *(fans(ahead, colors["average"]) if ahead else [])]
