@@ -21,6 +21,8 @@ import pytest
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 TIME_LIMIT = 50
 """Seconds; a page takes two."""
+STARTED = "document.documentElement?.dataset.state"
+"""True once the report's program runs."""
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -105,12 +107,12 @@ class Tab:
             assert monotonic() < until, f"never true: {condition}"
             self.do("new Promise(done => setTimeout(done, 50))")
 
-    def open(self, page: Path, fragment: str = "") -> None:
-        """Open a file and wait until its program has started."""
+    def open(self, page: Path, fragment: str = "", ready: str = STARTED) -> None:
+        """Open a file and wait until its program has started, or for another condition."""
         self.call("Page.navigate", url="about:blank")
         self.requests.clear()
         self.call("Page.navigate", url=page.as_uri() + fragment)
-        self.wait("document.documentElement?.dataset.state")
+        self.wait(ready)
 
     def window(self, width: int, height: int, mobile: bool = False) -> None:
         """Set the size of the window [CSS pixels]."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import typer
+from browser import browser_path, open_tab
 from documents import blocks, examples, printed
 from test_house import FLOORS
 
@@ -28,6 +29,10 @@ from sphinx.cmd.build import main
 sys.exit(main(sys.argv[1:]))
 """
 FETCHED = re.compile(r"""<(?:script|img|link|iframe|source)\b[^>]*\b(?:src|href)=["'](?:https?:)?//""")
+PHONE = (390, 844)
+"""CSS pixels."""
+LOADED = "location.protocol === 'file:' && document.readyState === 'complete'"
+LOOKED_AT = ("index", "start/analyst", "method/schools", "comparison", "reference/frames", "reference/face")
 WITHOUT_PAGE = {"kernels", "cli", "parallel", "codec"}
 """Rooms that users do not enter, and the command line, which has a page of its own."""
 TIME_LIMIT = 300
@@ -67,6 +72,25 @@ def test_the_site_builds_without_warnings_and_holds_every_page(site: Path) -> No
 def test_pages_fetch_nothing(site: Path) -> None:
     for page in site.rglob("*.html"):
         assert not FETCHED.findall(page.read_text("utf-8")), page.name
+
+
+@pytest.mark.slow
+def test_pages_fit_a_phone_and_complain_of_nothing(site: Path, tmp_path: Path) -> None:
+    with open_tab(browser_path(), tmp_path) as tab:
+        tab.window(*PHONE, mobile=True)
+        for name in LOOKED_AT:
+            tab.media(dark=name == LOOKED_AT[0])
+            tab.open(site / f"{name}.html", ready=LOADED)
+            assert tab.do("document.documentElement.scrollWidth") <= PHONE[0], name
+            assert [url for url in tab.requests if not url.startswith(("file:", "data:"))] == []
+        assert tab.complaints == []
+
+
+def test_the_readme_points_to_pages_that_exist() -> None:
+    readme = (DOCS.parent / "README.md").read_text("utf-8")
+    linked = re.findall(r"\]\((docs/[^)#]+)", readme)
+    assert linked
+    assert [link for link in linked if not (DOCS.parent / link).is_file()] == []
 
 
 @pytest.mark.parametrize("path", WITH_CODE, ids=_name)
