@@ -177,6 +177,26 @@ def test_the_program_never_makes_markup_of_text() -> None:
         assert name not in text
 
 
+def test_separators_and_quotes_in_names_end_nothing() -> None:
+    names = [
+        "line\u2028separator\u2029",
+        "quote\"'`\\",
+        "</ScRiPt><svg onload=alert(3)>",
+        "tab\tnew\nline\u0000",
+    ]
+    run = made_run(12)
+    ids = [f"S{5 + i:04d}" for i in range(len(names))]
+    name = pl.col("school_id").replace_strict(ids, names, default=pl.col("school_name"))
+    students = run.frames["students"].with_columns(name.alias("school_name"))
+    text = render_report(replace(run, frames=run.frames | {"students": students}))
+    page = Page(text)
+    assert [tag for tag, _ in page.tags].count("script") == 3
+    assert "svg" not in {tag for tag, _ in page.tags}
+    assert not re.search("[<>&\u2028\u2029]", page.scripts[0])
+    found = json.loads(page.scripts[0])["schools"]["name"]
+    assert {one.strip() for one in names} <= set(found)
+
+
 def test_the_specification_is_escaped(run: MadeRun) -> None:
     spec = run.spec.replace({"name": "<b>bold</b>", "groups.flags": {"<i>EL</i>": "english_learner"}})
     text = render_report(made_run(12, spec=spec))

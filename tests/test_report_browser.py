@@ -19,6 +19,8 @@ from growth.index import next_level_sentence
 from growth.report import write_report
 
 FIRST_ROWS = 120
+READABLE = 4.5
+"""WCAG 2.2 AA contrast of text."""
 NAMES = "[...document.querySelectorAll('#table .to-school')].map(link => link.textContent)"
 FOUND = "[...document.querySelectorAll('#found a')].map(link => link.textContent)"
 
@@ -295,6 +297,68 @@ def test_everything_has_a_name(tab: Tab, page: Path) -> None:
         assert heads[0] == 1
         assert heads.count(1) == 1
         assert all(after - before <= 1 for before, after in pairwise(heads))
+
+
+CONTRAST = """(() => {
+    const part = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const weights = [0.2126, 0.7152, 0.0722];
+    const numbers = c => c.match(/[\\d.]+/g).slice(0, 3).map(Number);
+    const light = c => numbers(c).reduce((sum, v, i) => sum + weights[i] * part(v), 0);
+    const ground = e => {
+        for (; e; e = e.parentElement) {
+            const color = getComputedStyle(e).backgroundColor;
+            if (!/, 0\\)$/.test(color)) return color;
+        }
+        return "rgb(255, 255, 255)";
+    };
+    const own = e => [...e.childNodes].some(n => n.nodeType === Node.TEXT_NODE && n.textContent.trim());
+    const seen = [...document.querySelectorAll("body *")].filter(e => own(e) && e.getClientRects().length);
+    return seen.map(e => {
+        const style = getComputedStyle(e);
+        const ink = e.namespaceURI.endsWith("svg") ? style.fill : style.color;
+        if (ink === "none") return [99, ""];
+        const [high, low] = [light(ink), light(ground(e))].sort((a, b) => b - a);
+        return [(high + 0.05) / (low + 0.05), `${e.tagName} ${e.className} ${e.textContent.slice(0, 30)}`];
+    });
+})()"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_text_is_legible(tab: Tab, page: Path, dark: bool) -> None:
+    tab.media(dark=dark)
+    for fragment in ("", "#school=S0044"):
+        tab.open(page, fragment)
+        tab.wait("[...document.querySelectorAll('.chart')].every(c => c.dataset.drawn || !c.offsetParent)")
+        found = tab.do(CONTRAST)
+        assert len(found) > 100
+        assert [what for ratio, what in found if ratio < READABLE] == []
+
+
+def test_what_a_screen_reader_hears(tab: Tab, page: Path) -> None:
+    """Ids are unique and exist, charts speak by their label only, changes are announced."""
+    for fragment in ("", "#school=S0044"):
+        tab.open(page, fragment)
+        ids = tab.do("[...document.querySelectorAll('[id]')].map(e => e.id)")
+        assert len(ids) == len(set(ids))
+        for name in ("aria-labelledby", "aria-describedby"):
+            visible = f"[...document.querySelectorAll('[{name}]')].filter(e => e.offsetParent)"
+            assert set(tab.do(f"{visible}.map(e => e.getAttribute('{name}'))")) <= set(ids)
+        tab.wait("document.querySelector('.chart[data-drawn]')")
+        assert those(tab, ".chart[data-drawn] :is(svg, canvas)", "e.ariaHidden !== 'true'") == 0
+    assert those(tab, "#found-count, #count", "e.ariaLive === 'polite' && e.role === 'status'") == 2
+    assert those(tab, "th", "!e.scope && e.textContent.trim()") == 0
+
+
+def test_the_tab_key_goes_through_the_page_in_order(tab: Tab) -> None:
+    places = []
+    for _ in range(6):
+        tab.key("Tab")
+        places.append(
+            tab.do("document.activeElement.id || document.activeElement.getAttribute('href') || 'none'")
+        )
+    assert places == ["#finder", "#overview", "finder", "year", "theme", "#read"]
+    ring = tab.do("getComputedStyle(document.activeElement).outlineStyle")
+    assert ring == "solid"
 
 
 def test_paper_holds_the_school_alone(tab: Tab, page: Path) -> None:

@@ -98,8 +98,9 @@ def fairness_facts(fairness: pl.DataFrame, neutrality: pl.DataFrame, spec: Growt
 
 
 def _group_line(row: Mapping[str, Any]) -> GroupLine:
+    name = "all students" if row["kind"] == _EVERYONE else _name(row)
     return GroupLine(
-        group=_name(row) if row["kind"] != _EVERYONE else "All students",
+        group=name[:1].upper() + name[1:],
         students=row["n"],
         unadjusted=_mean(row, "unadjusted"),
         adjusted=_mean(row, "adjusted"),

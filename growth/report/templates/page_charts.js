@@ -72,6 +72,7 @@ async function draw(element) {
   element.embedded?.view.finalize();
   const embedded = await vegaEmbed(element, spec, options);
   Object.assign(element, { embedded, bitmap });
+  element.querySelector("svg, canvas")?.setAttribute("aria-hidden", "true");  // the label of the chart says what it shows
   embedded.view.addEventListener("click", (_event, item) => { if (item?.datum?.id) location.hash = address(item.datum.school); });
   if (spec.params.some((param) => param.name === "brush")) {
     let wait = 0;

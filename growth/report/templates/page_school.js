@@ -75,7 +75,7 @@ function overTime(row, all) {
   const { history } = data;
   const at = history.school.findIndex((school, i) => school === row.school && history.subject[i] === row.subject);
   if (at >= 0 && row.year === data.years.length - 1) {
-    if (history.high[at]) found.push(para(fill(words.high_years, { years: count(history.high[at], "year", "years in a row") })));
+    if (history.high[at] > 1) found.push(para(fill(words.high_years, { years: `${history.high[at]} years in a row` })));
     if (history.trend[at] !== null) {
       const [trend, low, high] = ["trend", "trend_low", "trend_high"].map((name) => signed(history[name][at], 1));
       found.push(para(fill(words.trend, { trend, low, high })));
