@@ -178,6 +178,8 @@ def _example(results: Results) -> dict[str, Any] | None:
         "low": round(low, 1),
         "high": round(high, 1),
         "at": round(row["growth_percentile"], 1),
+        "school_id": row["school_id"],
+        "level": row["level"],
         "standing": standing,
     }
 
