@@ -309,6 +309,31 @@ class TestScale:
         assert verdict(drift(scored(frame, frozen=True))[1]) == "ok"
         assert verdict(drift(scored(up, frozen=True))[1]) in ("look", "problem")
 
+    def test_a_grade_is_held_against_the_other_grades_of_its_schools(self) -> None:
+        """Schools far apart, one grade ahead by 8 points in each of them: too little for the level."""
+        rng = np.random.default_rng(8)
+        parts = []
+        for grade in (5, 6, 7):
+            frame = students(n=1_200, seed=grade, schools=12).with_columns(grade=pl.lit(grade, pl.Int64))
+            lift = frame["school_id"].cast(pl.Int64).to_numpy() / 30 - 0.2 + 0.08 * (grade == 6)
+            raw = 0.5 + 0.25 * rng.uniform(-1, 1, frame.height) + lift
+            parts.append(moved(frame, np.clip(raw, 0.01, 0.99)))
+        means, found = drift(scored(pl.concat(parts), frozen=True))
+        loud = judge(found)
+        assert loud["verdict"] != "ok"
+        assert loud["where"] == "ELA 2025, grade 6, against other grades of its schools"
+        level = found.tested.filter(pl.col("where").str.ends_with("against 50"))
+        assert level["bound"].max() == 0
+        # By hand: the difference weighs schools by the students that can be compared.
+        frames = pl.concat(parts).with_columns(here=pl.col("grade") == 6)
+        of = frames.group_by("school_id", "here").agg(pl.len().alias("n"), pl.col("percentile").mean())
+        here, there = (of.filter(here=flag).sort("school_id") for flag in (True, False))
+        weight = 1 / (1 / here["n"].to_numpy() + 1 / there["n"].to_numpy())
+        apart = 100 * (here["percentile"] - there["percentile"]).to_numpy()
+        row = means.filter(grade=6).row(0, named=True)
+        assert row["within"] == pytest.approx(weight @ apart / weight.sum())
+        assert row["schools"] == 12
+
 
 class TestSchools:
     def test_a_school_read_twice_is_found(self) -> None:

@@ -54,6 +54,14 @@ def test_planted_faults_are_found_and_clean_data_are_quiet(fault: Fault) -> None
         assert alarms == ()
 
 
+def test_a_drifted_grade_is_found_in_a_small_city_too() -> None:
+    """Four to seven schools per grade differ by more than the drift."""
+    drifted = next(fault for fault in FAULTS if fault.found_by == ("frozen_drift",))
+    found = examined(drifted, 3, 4_000, 18)
+    assert "frozen_drift" in found.alarms
+    assert "grade 6" in found.verdicts.filter(diagnostic="frozen_drift")["where"].item()
+
+
 class TestDiagnose:
     def test_every_rule_has_its_verdict(self, found: Diagnostics) -> None:
         assert found.verdicts["diagnostic"].to_list() == list(RULES)

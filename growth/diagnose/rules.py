@@ -162,10 +162,10 @@ _ALL = (
         "Drift against the base year",
         2.0,
         8.0,
-        "mean percentile in the base year's curves, less 50 [percentile points]",
+        "mean percentile in the base year's curves, less 50, or less that of other grades of their schools "
+        "[percentile points]",
         "Against the base year's curves students are on average where students of that year were.",
-        "{where}: the mean percentile in the base year's curves is {value} points off 50. Either all "
-        "students "
+        "{where}: the mean percentile in the base year's curves is {value} points off. Either all students "
         "grew so much differently, or the scale has drifted; a single grade points to the scale. See growth "
         "drift{others}.",
     ),

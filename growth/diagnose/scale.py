@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
 
 from growth._types import FloatArray
+from growth.aggregate import by_group
 from growth.diagnose.rules import level_of
 from growth.diagnose.scored import Block, Scored
 from growth.diagnose.statistics import clustered_se, t_bound
@@ -20,6 +24,9 @@ EXTREMES = 50
 _TENTH = 10
 _LOW, _HIGH = (5, 20), (95, 80)
 """R package SGP: most of the lowest scorers have an SGP below 5 and none above 20; the highest likewise."""
+
+_DRIFT = {"year": pl.Int64, "subject": pl.String, "grade": pl.Int64, "n": pl.Int64, "mean": pl.Float64}
+_DRIFT |= {"se": pl.Float64, "schools": pl.Int64, "within": pl.Float64, "within_se": pl.Float64}
 
 
 def extremes(scored: Scored) -> tuple[pl.DataFrame, Finding, Finding]:
@@ -157,12 +164,20 @@ def _variance(values: FloatArray) -> float:
 
 
 def drift(scored: Scored) -> tuple[pl.DataFrame, Finding]:
-    """Return mean percentiles in a base year's curves, by block.
+    r"""Return mean percentiles in a base year's curves, by block, and against other grades of their schools.
+
+    A shift of all grades shows in the means. What sets schools apart widens their error, and hides the shift
+    of a single grade where schools are few; within schools it does not. With the mean :math:`d_j` of the
+    grade less that of all other grades in school j, and :math:`w_j = (1/n_j + 1/n'_j)^{-1}`, the difference
+    is :math:`D = \sum w_j d_j / \sum w_j`. Its variance is :math:`\phi / \sum w_j`, where
+    :math:`\phi = \sum w_j (d_j - D)^2 / \sum (J - 1)` is taken over all grades together; as the differences
+    of a school's grades are tied to each other, half of the degrees of freedom count.
 
     Returns
     -------
     means : polars.DataFrame
-        year, subject, grade, n, mean [percentile points], se (schools drawn anew).
+        year, subject, grade, n, mean [percentile points], se (schools drawn anew), schools (that also have
+        other grades), within (D), within_se [percentile points].
     finding : Finding
     """
     rows: list[dict[str, object]] = []
@@ -172,13 +187,73 @@ def drift(scored: Scored) -> tuple[pl.DataFrame, Finding]:
         reason = "Curves are this year's own: percentiles average 50 whatever all students achieve."
         return pl.DataFrame(), Finding("frozen_drift", pl.DataFrame(schema=shape), reason)
     blocks = list(scored.blocks())
-    for block in blocks:
+    within = [_within_schools(block, blocks) for block in blocks]
+    spread = sum(one.squares for one in within) / max(sum(one.freedom for one in within), 1)
+    freedom = max(sum(one.freedom for one in within) // 2, 1)
+    known = [one.schools > 1 for one in within]
+    level = level_of(len(blocks) + sum(known))
+    for block, one, has_others in zip(blocks, within, known, strict=True):
         percentile = 100 * block.column("percentile")
         # Schools' lasting differences were in the base year's curves as well and cancel, so that the error
         # is rather too large, although the base year's own is left out.
         se, df = clustered_se(percentile, block.school)
         mean = float(percentile.mean())
-        rows.append({**block.key, "n": len(block), "mean": mean, "se": se})
-        bound = t_bound(mean - 50, se, df, level_of(len(blocks)))
-        tests.append({"where": block.where, "value": mean - 50, "bound": bound})
-    return pl.DataFrame(rows, infer_schema_length=None), Finding("frozen_drift", pl.DataFrame(tests, shape))
+        row = {**block.key, "n": len(block), "mean": mean, "se": se, "schools": one.schools}
+        bound = t_bound(mean - 50, se, df, level)
+        tests.append({"where": f"{block.where}, against 50", "value": mean - 50, "bound": bound})
+        if has_others:
+            # Here they have cancelled already, and the base year's error has to be added.
+            error = float(np.sqrt(scored.errors * spread / one.weight))
+            where = f"{block.where}, against other grades of its schools"
+            bound = t_bound(one.difference, error, freedom, level)
+            tests.append({"where": where, "value": one.difference, "bound": bound})
+            row |= {"within": one.difference, "within_se": error}
+        rows.append(row)
+    return pl.DataFrame(rows, _DRIFT), Finding("frozen_drift", pl.DataFrame(tests, shape))
+
+
+@dataclass(frozen=True, slots=True)
+class _Within:
+    """A grade against the other grades of the same schools."""
+
+    difference: float
+    """D [percentile points]."""
+    weight: float
+    squares: float
+    """Weighted squares of the schools' differences around D."""
+    schools: int
+
+    @property
+    def freedom(self) -> int:
+        return max(self.schools - 1, 0)
+
+
+def _within_schools(block: Block, blocks: Sequence[Block]) -> _Within:
+    others = [
+        other
+        for other in blocks
+        if other is not block and all(other.key[name] == block.key[name] for name in ("year", "subject"))
+    ]
+    here = _by_school([block])
+    there = _by_school(others)
+    both = here.join(there, on="school_id", suffix="_others", maintain_order="left")
+    if both.is_empty():
+        return _Within(0.0, 0.0, 0.0, 0)
+    n, others_n = both["n"].to_numpy(), both["n_others"].to_numpy()
+    weight = 1 / (1 / n + 1 / others_n)
+    apart = 100 * (both["mean"].to_numpy() - both["mean_others"].to_numpy())
+    difference = float(weight @ apart / weight.sum())
+    squares = float(weight @ (apart - difference) ** 2)
+    return _Within(difference, float(weight.sum()), squares, both.height)
+
+
+def _by_school(blocks: Sequence[Block]) -> pl.DataFrame:
+    """Return school_id, n and mean percentile over all given blocks."""
+    schema = {"school_id": pl.String, "percentile": pl.Float64}
+    rows = pl.concat([pl.DataFrame(schema=schema), *(b.frame.select(*schema) for b in blocks)])
+    return by_group(
+        rows.drop_nulls("school_id"),
+        "school_id",
+        pl.len().cast(pl.Int64).alias("n"),
+        pl.col("percentile").mean().alias("mean"),
+    )
