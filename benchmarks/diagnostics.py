@@ -221,8 +221,8 @@ def _report(rates: list[Rates]) -> str:
     header = ["students in schools", "case", "seeds", "any alarm", "found", "by diagnostic"]
     lines = [f"- {name}: {value}" for name, value in stamp().items()]
     asked = (
-        "Asked: clean cities alarm in at most 5 % of the seeds, all diagnostics together; every fault is found "
-        "(by a diagnostic that is meant for it)."
+        "Asked: clean cities alarm in at most 5 % of the seeds, all diagnostics together; every fault is "
+        "found, by a diagnostic that is meant for it."
     )
     return "\n\n".join(["# Diagnostics", "\n".join(lines), asked, markdown(header, rows)]) + "\n"
 

@@ -12,7 +12,7 @@ import growth
 from growth.cli import app
 from growth.errors import SpecError
 from growth.spec import GrowthSpec
-from growth.store import load_run, save_run
+from growth.store import load_run, save_bundle, save_run
 from growth.study import compare_runs
 
 CORE = GrowthSpec.preset("core").replace(
@@ -127,10 +127,11 @@ design = "one_at_a_time"
 """
 
 
-def test_study_from_a_file(table: pl.DataFrame, tmp_path: Path) -> None:
+def test_study_from_a_file(table: pl.DataFrame, base: growth.GrowthRun, tmp_path: Path) -> None:
     table.write_parquet(tmp_path / "scores.parquet")
     (tmp_path / "own.toml").write_text(CORE.to_toml(), "utf-8")
     (tmp_path / "study.toml").write_text(STUDY, "utf-8")
+    save_bundle(base.freeze(parts=("cuts",)), tmp_path / "base.growth")
     arguments = [
         "study",
         str(tmp_path / "study.toml"),
@@ -150,6 +151,7 @@ def test_study_from_a_file(table: pl.DataFrame, tmp_path: Path) -> None:
     pictures = sorted(file.name for file in (tmp_path / "out").glob("*.png"))
     assert pictures == ["decisions.png", "level_changes.png", "profiles.png", "who_gains.png"]
     assert {file.name for file in tmp_path.iterdir()} == {
+        "base.growth",
         "kept",
         "out",
         "own.toml",
@@ -158,6 +160,14 @@ def test_study_from_a_file(table: pl.DataFrame, tmp_path: Path) -> None:
     }
     again = CliRunner().invoke(app, [*arguments, "--overwrite"])  # pictures are part of the folder
     assert again.exit_code == 0, again.output
+    (tmp_path / "study.toml").write_text('freeze = "base.growth"\n' + STUDY, "utf-8")
+    frozen = CliRunner().invoke(app, [*arguments, "--overwrite"])
+    assert frozen.exit_code == 0, frozen.output
+    assert "3 variants" in frozen.output
+    save_bundle(base.freeze(parts=("norms",)), tmp_path / "base.growth", overwrite=True)
+    none = CliRunner().invoke(app, [*arguments, "--overwrite"])
+    assert none.exit_code == 1
+    assert "No variant of the study can be computed" in none.output  # means are ranked among means
     (tmp_path / "study.toml").write_text(STUDY.replace("design", "desing"), "utf-8")
     wrong = CliRunner().invoke(app, ["study", str(tmp_path / "study.toml"), "--out", str(tmp_path / "other")])
     assert wrong.exit_code == 1

@@ -10,15 +10,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 import growth
+from growth.index import growth_points
 from growth.panel import SimulatedSystem
 from growth.parallel import Crew
 from growth.pipeline.shelf import narrowed
-from growth.spec import GrowthSpec
+from growth.spec import FrozenPart, GrowthSpec
 from growth.study import Range, Study
 from growth.study import run as study_run
 from growth.study.designs import Design
@@ -49,6 +51,8 @@ FACTORS: dict[str, Any] = {
 }
 """Every stage is touched by one of them."""
 TIMINGS = {"seconds"}
+ROUNDING = 1e-9
+"""Means of some ten percentiles."""
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +86,71 @@ def test_every_variant_is_its_own_run(study: Study, table: pl.DataFrame) -> None
         alone = growth.run(table, variant.spec)
         assert dict(alone.manifest["outputs"]) == outcome.digests, variant.levels
         assert_frame_equal(alone.frames["levels"], outcome.frames["levels"], check_exact=True)
+
+
+UNDER_A_BASE_YEAR = {
+    "school.shrinkage": ["eblp", "none"],
+    "school.min_n": [10, 20],
+    "groups.flags": {"fewer": {"groups.flags": {"SED": "econ_disadvantaged"}}},
+    "school.eblp.jackknife": [50, 0],
+    "peers.flags": [["english_learner"]],
+}
+
+
+@pytest.mark.parametrize("parts", [("norms", "cuts"), ("curves", "norms", "cuts")])
+def test_under_a_base_year_variants_are_separate_runs_and_so_are_their_statistics(
+    parts: tuple[FrozenPart, ...], tmp_path: Path
+) -> None:
+    """EBLP, frozen norms and curves, index points; nothing is handed on that belongs to another bundle."""
+    later = growth.simulate_table(1_800, 10, years=2, seed=11).table
+    base = CORE.replace(
+        {
+            "freeze.missing": "refit",
+            "student.engine": "normal",
+            "peers.composition": "none",
+            "school.shrinkage": "eblp",
+        }
+    )
+    bundle = growth.run(later.filter(pl.col("year") < later["year"].max()), base).freeze(parts=parts)
+    now = base.replace({"cohorts.years": [2025]})
+    found = growth.run_study(later, now, UNDER_A_BASE_YEAR, freeze=bundle, folder=tmp_path)
+    told = found.refused["reason"].to_list()
+    assert "a school is ranked among effects of its own kind" in told[0]
+    assert "differs from the bundle's in peers" in told[1]
+    assert len(found.variants) == 4
+    runs = [growth.run(later, variant.spec, freeze=bundle) for variant in found.variants]
+    assert all("predictions" in run.frames for run in runs)
+    for run, outcome in zip(runs, found.outcomes, strict=True):
+        assert dict(run.manifest["outputs"]) == outcome.digests
+        assert run.manifest["norms"]["frozen"]
+    for v, run in enumerate(runs):
+        for subject in ("ELA", "MATH"):
+            row = found.statistics.filter(variant=v, subject=subject).row(0, named=True)
+            one, two = (_percentiles(r, subject) for r in (runs[0], run))
+            both = one.join(two, on="school_id", suffix="_b")
+            off = (both["growth_percentile_b"] - both["growth_percentile"]).to_numpy()
+            assert row["rmse"] == pytest.approx(np.sqrt(np.mean(off**2)), abs=ROUNDING)
+            level = (both["level_b"] - both["level"]).to_numpy()
+            assert row["level_changed"] == pytest.approx(100 * np.mean(level != 0), abs=ROUNDING)
+            moved = _points(runs[0], subject).join(_points(run, subject), on="school_id", suffix="_b")
+            change = (moved["points_b"] - moved["points"]).abs().to_numpy()
+            assert row["points_moved"] == pytest.approx(change.mean(), abs=ROUNDING)
+            assert row["points_moved_most"] == pytest.approx(change.max(), abs=ROUNDING)
+    assert found.statistics["points_moved"].max() > 0  # type: ignore[operator]
+    without = growth.run_study(later, now, {"school.min_n": [10, 20]}, folder=tmp_path)
+    assert without.outcomes[0].digests != found.outcomes[0].digests
+    assert dict(growth.run(later, now).manifest["outputs"]) == without.outcomes[0].digests
+
+
+def _percentiles(run: growth.GrowthRun, subject: str) -> pl.DataFrame:
+    shown = run.frames["levels"].filter(group="All", subject=subject).drop_nulls("level")
+    return shown.select("school_id", "growth_percentile", pl.col("level").cast(pl.Int64))
+
+
+def _points(run: growth.GrowthRun, subject: str) -> pl.DataFrame:
+    frames = run.frames
+    found = growth_points(frames["schools"], frames["levels"], run.spec, frames["students"])
+    return found.filter(subject=subject).select("school_id", "points")
 
 
 def test_threads_do_not_matter(study: Study, table: pl.DataFrame, city: SimulatedSystem) -> None:

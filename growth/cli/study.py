@@ -50,7 +50,7 @@ def study_command(
     with answerable():
         from growth.errors import SpecError, problem
         from growth.report.extras import require_extra
-        from growth.store import check_free, save_tables
+        from growth.store import check_free, load_bundle, save_tables
         from growth.study import read_study, run_study
 
         check_free(out, overwrite=overwrite)
@@ -65,6 +65,7 @@ def study_command(
                 said.base,
                 said.factors,
                 **said.options,
+                freeze=None if said.freeze is None else load_bundle(said.freeze),
                 n_jobs=n_jobs,
                 folder=cache,
                 progress=progress,

@@ -45,7 +45,7 @@ from growth.school import Enrolment, check_enrolment, read_enrolment
 from growth.spec import GrowthSpec
 from growth.student import FrozenCurves, compose
 
-__all__ = ["Given", "run", "walk"]
+__all__ = ["Given", "checked_choices", "run", "walk"]
 
 _STAGES = 3
 """Steps besides the cohorts: reading, school growth, levels."""
@@ -124,7 +124,7 @@ def run(
         enrolment=_enrolment(enrolment),
         shelf=Shelf() if crew.folder is None else ResumeShelf(crew.folder),
     )
-    return walk(table, _choices(spec, freeze), given, crew, progress)
+    return walk(table, checked_choices(spec, freeze), given, crew, progress)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -243,9 +243,16 @@ def _enrolment(given: Enrolment | CallerFrame | str | Path | None) -> Enrolment 
     return given if given is None or isinstance(given, Enrolment) else read_enrolment(given)
 
 
-def _choices(
+def checked_choices(
     spec: GrowthSpec | Mapping[str, Any] | str | Path | None, freeze: FreezeBundle | None
 ) -> GrowthSpec:
+    """Return the specification of a run, that of the bundle if none is given.
+
+    Raises
+    ------
+    SpecError
+        If it goes against the bundle.
+    """
     if freeze is None:
         return GrowthSpec.of("core" if spec is None else spec)
     choices = freeze.spec if spec is None else GrowthSpec.of(spec)

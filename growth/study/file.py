@@ -7,6 +7,7 @@
     design = "one_at_a_time"    # or full, fractional, random
     # runs = 48                 # of fractional and random designs
     # seed = 1
+    # freeze = "2024.growth"    # bundle of a base year, for all variants
 
     [factors]
     "school.aggregate" = ["mean", "median"]
@@ -28,7 +29,7 @@ from growth.spec import GrowthSpec
 
 __all__ = ["StudyFile", "read_study"]
 
-_KEYS = ("table", "base", "design", "runs", "seed", "factors", "poverty")
+_KEYS = ("table", "base", "design", "runs", "seed", "factors", "poverty", "freeze")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class StudyFile:
     table: Path | None
     base: GrowthSpec
     factors: dict[str, Any]
+    freeze: Path | None
+    """Bundle of a base year."""
     options: dict[str, Any]
     """Arguments of `run_study` that are given: design, runs, seed, poverty."""
 
@@ -67,5 +70,6 @@ def read_study(file: str | Path) -> StudyFile:
         table=source.parent / said["table"] if "table" in said else None,
         base=GrowthSpec.of(beside if beside.is_file() else base),
         factors=said.get("factors", {}),
+        freeze=source.parent / said["freeze"] if "freeze" in said else None,
         options={key: said[key] for key in ("design", "runs", "seed", "poverty") if key in said},
     )

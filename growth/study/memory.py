@@ -63,15 +63,17 @@ class StudyShelf(Shelf):
     Parameters
     ----------
     table_key : str
-        Digest of the table; see `table_key`.
+        Digest of the table, see `table_key`, and of whatever else all runs are given.
     folder : Path or None
         Where cohorts are kept beyond this process.
+    placed : bool
+        Whether cohorts are placed in frozen curves: each time, which is as fast as to find them.
     """
 
     keeps_models = False
 
-    def __init__(self, table_key: str, folder: Path | None) -> None:
-        self._table, self._folder = table_key, folder
+    def __init__(self, table_key: str, folder: Path | None, placed: bool = False) -> None:
+        self._table, self._folder, self._placed = table_key, folder, placed
         self._stages: dict[str, Memo[Any]] = {
             name: Memo(_KEPT_STAGES) for name in ("table", "panels", "composition", "schools")
         }
@@ -82,9 +84,11 @@ class StudyShelf(Shelf):
             folder.mkdir(parents=True, exist_ok=True)
             remove_leavings(folder)
 
-    def __reduce__(self) -> tuple[Callable[[str, Path | None], StudyShelf], tuple[str, Path | None]]:
+    def __reduce__(
+        self,
+    ) -> tuple[Callable[[str, Path | None, bool], StudyShelf], tuple[str, Path | None, bool]]:
         """Let workers elsewhere have one of their own, on the same folder."""
-        return _shelf_here, (self._table, self._folder)
+        return _shelf_here, (self._table, self._folder, self._placed)
 
     def stage(self, name: Stage, spec: GrowthSpec, make: Callable[[GrowthSpec], T]) -> T:
         """Return the result of a stage; see `Shelf.stage`."""
@@ -96,7 +100,7 @@ class StudyShelf(Shelf):
 
     def cohort(self, panel: Panel, spec: GrowthSpec, make: Callable[[GrowthSpec], Fitted]) -> Fitted:
         """Return a cohort's growth; see `Shelf.cohort`. Standard errors from refits need the models."""
-        if spec.school.standard_error == "refit":
+        if spec.school.standard_error == "refit" or self._placed:
             return make(spec)
         narrow = narrowed("cohort", spec)
         key = digest_of(panel_digest(panel), narrow.digest, cohort_digest())
@@ -129,9 +133,9 @@ class StudyShelf(Shelf):
 
 
 @lru_cache(maxsize=1)
-def _shelf_here(table: str, folder: Path | None) -> StudyShelf:
+def _shelf_here(table: str, folder: Path | None, placed: bool) -> StudyShelf:
     """Return the shelf of a study in this process, one for all its variants."""
-    return StudyShelf(table, folder)
+    return StudyShelf(table, folder, placed)
 
 
 def table_key(table: StudentTable | pl.DataFrame | Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -13,11 +13,12 @@ from threadpoolctl import threadpool_limits
 
 from growth.disk import remove_leavings
 from growth.errors import GrowthError, SpecError, problem
+from growth.freeze import FreezeBundle
 from growth.panel import CallerFrame, SimulatedSystem, StudentTable
 from growth.panel.frames import load
 from growth.parallel import Crew, Shared
 from growth.pipeline.progress import Progress
-from growth.pipeline.street import Given, walk
+from growth.pipeline.street import Given, checked_choices, walk
 from growth.school import Enrolment
 from growth.source import code_digest
 from growth.spec import GrowthSpec
@@ -45,6 +46,7 @@ def run_study(
     enrolment: Enrolment | None = None,
     truth: SimulatedSystem | pl.DataFrame | None = None,
     poverty: str = POVERTY,
+    freeze: FreezeBundle | None = None,
 ) -> Study:
     """Run many variants of a specification on one table, and compare each with the base.
 
@@ -82,6 +84,9 @@ def run_study(
         True school effects (year, subject, school_id, effect), to compare results with.
     poverty : str
         Group of the specification (``groups.flags``) that stands for poverty.
+    freeze : FreezeBundle, optional
+        What was kept of a base year, for every variant, as for `growth.run`; variants that go against it are
+        refused. ``bundle.only("cuts")`` goes with all.
 
     Returns
     -------
@@ -90,8 +95,8 @@ def run_study(
     Raises
     ------
     SpecError
-        If the factors or the design make no sense. Variants that the specification refuses, or that cannot be
-        computed on the table, are listed in ``Study.refused``.
+        If the factors or the design make no sense, or no variant is left. Variants that the specification
+        refuses, or that cannot be computed on the table, are listed in ``Study.refused``.
     GrowthError
         If the base itself cannot be computed.
 
@@ -110,9 +115,12 @@ def run_study(
         raise SpecError(planned[0].reason)
     crew = Crew.of(n_jobs, None if folder is None else Path(folder))
     home, source = crew.folder, _source(table)
-    keys = _Keys.of(source, enrolment, seed)
-    shelf = StudyShelf(keys.table, None if home is None else home / "cohorts")
-    given = Given(enrolment=enrolment, shelf=shelf)
+    given = Given(freeze=freeze, enrolment=enrolment)
+    keys = _Keys.of(source, given, seed)
+    placed = freeze is not None and freeze.curves is not None
+    under = keys.table if freeze is None else digest_of(keys.table, freeze.digest)
+    shelf = StudyShelf(under, None if home is None else home / "cohorts", placed)
+    given = replace(given, shelf=shelf)
     work = _Work(crew.share(source), given, keys, None if home is None else home / "variants", seed)
     found = _computed(planned, work, crew, progress)
     results: list[tuple[Variant, Outcome]] = []
@@ -122,6 +130,8 @@ def run_study(
             results.append((variant, outcome))
         else:
             refused.append(Refusal(variant.levels, "run", outcome))
+    if len(results) == 1 and refused:
+        raise SpecError(problem("No variant of the study can be computed", rule=refused[0].reason))
     return Study.of(chosen, decisions, results, refused, _truth(truth), poverty)
 
 
@@ -141,15 +151,15 @@ class _Keys:
     rest: str
 
     @classmethod
-    def of(cls, source: _Source, enrolment: Enrolment | None, seed: int) -> _Keys:
+    def of(cls, source: _Source, given: Given, seed: int) -> _Keys:
         if isinstance(source, str):
             known: StudentTable | pl.DataFrame | Path = (
                 Path(source) if Path(source).is_file() else load(source, lambda _: []).frame
             )
         else:
             known = source
-        places = "none" if enrolment is None else enrolment.digest
-        return cls(table_key(known), digest_of(places, str(seed), code_digest()))
+        beside = ("none" if one is None else one.digest for one in (given.enrolment, given.freeze))
+        return cls(table_key(known), digest_of(*beside, str(seed), code_digest()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,7 +183,8 @@ class _Work:
         if spec.measurement.csem == "function":
             return 'a function cannot be recognised again: use measurement.csem = "column" or "table"', False
         try:
-            run = walk(self.table.get(), spec, self.given, crew)
+            choices = checked_choices(spec, self.given.freeze)
+            run = walk(self.table.get(), choices, self.given, crew)
             one = outcome_of(run, self.given.enrolment, self.seed, perf_counter() - start)
         except GrowthError as error:
             return str(error), True
