@@ -36,18 +36,21 @@ from growth.study import run_study
 if TYPE_CHECKING:
     from distributed import LocalCluster
 
-CITY = (4_000, 20)
+CITY = (2_500, 12)
 """Students tested in the latest year, and schools."""
-PAUSE = (0.5, 4.0)
-"""Shortest and longest time between two kills [s]."""
-SMALL: dict[str, Any] = {"cohorts.subjects": ["MATH"], "school.band_draws": 200}
+SMALL: dict[str, Any] = {
+    "cohorts.subjects": ["MATH"],
+    "cohorts.grades": [5, 6],
+    "cohorts.min_cohort": 100,
+    "school.band_draws": 200,
+}
 SIMEX: dict[str, Any] = {
     "measurement.csem": "column",
     "simex.use": "simex",
-    "simex.replicates": 20,
+    "simex.replicates": 12,
     "peers.composition": "one_step",
 }
-REFIT: dict[str, Any] = {"school.standard_error": "refit", "school.replicates": 60}
+REFIT: dict[str, Any] = {"school.standard_error": "refit", "school.replicates": 30}
 FACTORS = {"school.aggregate": ["mean", "median"], "cohorts.other_priors": [0, 1]}
 
 
@@ -65,10 +68,11 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--runs", type=int, default=20)
     arguments.add_argument("--workers", type=int, default=2)
+    arguments.add_argument("--pause", type=float, default=3.0, help="mean time between two kills [s]")
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--out", help="name in benchmarks/results")
     chosen = arguments.parse_args()
-    trials = chaos(chosen.runs, chosen.workers, random.Random(chosen.seed))
+    trials = chaos(chosen.runs, chosen.workers, chosen.pause, random.Random(chosen.seed))
     same = sum(trial.same for trial in trials)
     kills = sum(trial.kills for trial in trials)
     verdict = (
@@ -88,7 +92,7 @@ def main() -> None:
     sys.exit(same < chosen.runs)
 
 
-def chaos(runs: int, workers: int, rng: random.Random) -> list[Trial]:
+def chaos(runs: int, workers: int, pause: float, rng: random.Random) -> list[Trial]:
     """Run on a cluster, kill its workers, and compare with what this process computes alone."""
     from distributed import Client, LocalCluster
 
@@ -111,7 +115,10 @@ def chaos(runs: int, workers: int, rng: random.Random) -> list[Trial]:
                 kind = list(kinds)[i % len(kinds)]
                 client.wait_for_workers(workers)
                 start = perf_counter()
-                with killer(cluster, rng) as killed, joblib.parallel_config(backend="dask", client=client):
+                with (
+                    killer(cluster, pause, rng) as killed,
+                    joblib.parallel_config(backend="dask", client=client),
+                ):
                     there = kinds[kind](Path(place) / f"parts{i}")
                 found.append(Trial(kind, len(killed), perf_counter() - start, there == alone[kind]))
                 print(f"{i + 1}: {found[-1]}", file=sys.stderr, flush=True)
@@ -133,12 +140,12 @@ def study(file: Path, spec: GrowthSpec, parts: Path | None) -> object:
 
 
 @contextmanager
-def killer(cluster: LocalCluster, rng: random.Random) -> Iterator[list[int]]:
+def killer(cluster: LocalCluster, pause: float, rng: random.Random) -> Iterator[list[int]]:
     """Kill a worker of the cluster now and then; give the list of those killed."""
     over, killed = Event(), list[int]()
 
     def kill() -> None:
-        while not over.wait(rng.uniform(*PAUSE)):
+        while not over.wait(pause * rng.uniform(0.2, 1.8)):
             nanny = rng.choice(list(cluster.workers.values()))
             with suppress(ProcessLookupError):
                 if nanny.pid is not None:

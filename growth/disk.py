@@ -98,7 +98,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     aside.mkdir(parents=True)
     try:
         yield aside
-        for file in aside.iterdir():
+        for file in aside.rglob("*"):
             _flush(file)
         _flush(aside)
         if target.exists():

@@ -7,21 +7,22 @@ A run folder holds::
     cuts.json        cut points of the levels, to keep for later years
     norms.json       distributions schools were ranked in, to freeze for later years
     curves.zip       models of the cohorts, to freeze for later years
-    students.parquet, students.csv, schools..., levels..., counts..., cells..., variance..., fairness...,
+    students/        students by year, subject and grade, Parquet (`growth.partitions`)
+    students.csv, schools.csv, schools.parquet, levels..., counts..., cells..., variance..., fairness...,
     neutrality...
+    cohorts/         fits of the cohorts, for a later run to use again; they hold no ids
     report.html      if asked for
 
-Parquet is what `load_run` reads; CSV is for people and spreadsheets.
+Parquet is what `load_run` reads, each frame when it is asked for; CSV is for people and spreadsheets.
+Folders of earlier versions, with students.parquet and without cohorts, are read as well.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,15 +33,28 @@ from growth.disk import reserve, whole_file, whole_folder
 from growth.errors import GrowthError, StoreError, problem
 from growth.freeze import FreezeBundle, pack, unpack
 from growth.index import LevelCuts
-from growth.pipeline import FRAMES, ON_REQUEST, GrowthRun
+from growth.partitions import (
+    StoredFrames,
+    check_digests,
+    file_digest,
+    file_names,
+    is_among,
+    parts_of,
+    read_parts,
+    spreadsheet_safe,
+    write_parts,
+)
+from growth.pipeline import FRAMES, ON_REQUEST, GrowthRun, KeptCohorts
 from growth.school import Norms
 from growth.spec import GrowthSpec
 from growth.student import FrozenCurves
 
 __all__ = [
+    "kept_cohorts",
     "load_bundle",
     "load_cuts",
     "load_run",
+    "load_students",
     "load_table",
     "read_manifest",
     "save_bundle",
@@ -52,11 +66,9 @@ __all__ = [
 ]
 
 MANIFEST, SPEC, CUTS, NORMS = "manifest.json", "spec.toml", "cuts.json", "norms.json"
-CURVES = "curves.zip"
-
-_FORMULA_START = r"^[=+\-@\t\r\n]"
-"""What makes a spreadsheet program read a text as a formula."""
-_NUMBER = r"^[+\-]?(\d+(\.\d*)?|\.\d+)([eE][+\-]?\d+)?$"
+CURVES, COHORTS = "curves.zip", "cohorts"
+_PARTED = ("students",)
+"""Frames that are kept by year, subject and grade."""
 
 
 def save_run(
@@ -65,6 +77,7 @@ def save_run(
     *,
     overwrite: bool = False,
     extras: Mapping[str, Callable[[Path], object]] | None = None,
+    cohorts: str | Path | None = None,
 ) -> Path:
     """Write a run to a folder, whole or not at all.
 
@@ -79,6 +92,8 @@ def save_run(
         Replace an earlier run folder. A folder that holds anything besides one run is never replaced.
     extras : mapping of file name to callable, optional
         Further files: each callable gets the path to write to.
+    cohorts : str or Path, optional
+        Where the run has kept its fits (``checkpoints``): they are kept with it, for `kept_cohorts`.
 
     Returns
     -------
@@ -95,6 +110,8 @@ def save_run(
         _write(run, aside)
         for name, write in (extras or {}).items():
             write(aside / name)
+        if cohorts is not None:
+            _copy_cohorts(Path(cohorts), run.manifest["cohorts"]["files"], aside / COHORTS)
         manifest = {**run.manifest, "files": _digests(aside)}
         _write_json(aside / MANIFEST, manifest)
     return target
@@ -134,7 +151,8 @@ def load_run(folder: str | Path) -> GrowthRun:
     Raises
     ------
     StoreError
-        If it is not a run folder, or a file in it is missing or was changed.
+        If it is not a run folder, or a file in it is missing or was changed; of the students, when they are
+        asked for.
     """
     source = Path(folder)
     manifest = read_manifest(source)
@@ -142,13 +160,71 @@ def load_run(folder: str | Path) -> GrowthRun:
         _check_files(source, manifest)
         files = manifest.pop("files")
         return GrowthRun(
-            frames={name: pl.read_parquet(source / f"{name}.parquet") for name in _stored(files)},
+            frames=StoredFrames(source, files, _stored(files)),
             spec=GrowthSpec.from_toml(source / SPEC),
             manifest=manifest,
             cuts=LevelCuts.from_dict(_read_json(source / CUTS)),
             norms=Norms.from_dict(_read_json(source / NORMS)),
             curves=FrozenCurves.from_dict(unpack((source / CURVES).read_bytes())),
         )
+
+
+def load_students(
+    folder: str | Path,
+    *,
+    years: Iterable[int] | None = None,
+    subjects: Iterable[str] | None = None,
+    grades: Iterable[int] | None = None,
+    columns: Iterable[str] | None = None,
+) -> pl.DataFrame:
+    """Return the students of some years, subjects and grades of a run folder, and read no others.
+
+    Parameters
+    ----------
+    folder : str or Path
+    years, subjects, grades : iterable, optional
+        All, if not given.
+    columns : iterable of str, optional
+        Of the students frame; all if not given.
+
+    Returns
+    -------
+    polars.DataFrame
+        In the order of the students frame.
+
+    Raises
+    ------
+    StoreError
+        If it is not a run folder, a file in it is missing or was changed, or there are no such students.
+    """
+    source, files = Path(folder), read_manifest(folder)["files"]
+    asked = dict(zip(("year", "subject", "grade"), (years, subjects, grades), strict=True))
+    wanted = {key: {str(one) for one in values} for key, values in asked.items() if values is not None}
+    names = [name for name in parts_of(files, "students") if is_among(name, wanted)]
+    if not names:
+        what = f"Run folder {str(source)!r} has no students by year, subject and grade, or none of these"
+        raise StoreError(problem(what, fix="load_run(folder).students reads folders of any version"))
+    with _disk(source, OSError, pl.exceptions.PolarsError):
+        check_digests(source, files, names)
+        return read_parts([source / name for name in names], columns)
+
+
+def kept_cohorts(folder: str | Path) -> KeptCohorts:
+    """Return the fits that a run folder keeps, for ``growth.run(..., reuse=...)``.
+
+    Raises
+    ------
+    StoreError
+        If it is not a run folder, or keeps none.
+    """
+    source = Path(folder).resolve()
+    manifest = read_manifest(source)
+    start = f"{COHORTS}/"
+    kept = {n.removeprefix(start): d for n, d in manifest["files"].items() if n.startswith(start)}
+    if not kept:
+        what = f"Run folder {str(folder)!r} keeps no cohorts"
+        raise StoreError(problem(what, rule="they are kept since version 0.1", fix="run without --reuse"))
+    return KeptCohorts(source / COHORTS, kept, file_digest(source / MANIFEST))
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
@@ -185,9 +261,9 @@ def strange_files(folder: str | Path) -> dict[str, str]:
             file = source / name
             if not file.is_file():
                 found[name] = "missing"
-            elif _digest(file) != digest:
+            elif file_digest(file) != digest:
                 found[name] = "changed"
-        others = {file.name for file in source.iterdir()} - set(files) - {MANIFEST}
+        others = set(file_names(source)) - set(files) - {MANIFEST}
     return found | dict.fromkeys(sorted(others), "not part of the run")
 
 
@@ -321,30 +397,10 @@ def check_free(folder: str | Path, *, overwrite: bool) -> None:
         raise StoreError(problem(what, fix="choose another folder, or allow it to be overwritten"))
     with _disk(target, OSError, ValueError, KeyError):
         own = {MANIFEST, *_read_json(target / MANIFEST)["files"]}
-    others = sorted(file.name for file in target.iterdir() if file.name not in own)
+    others = sorted(set(file_names(target)) - own)
     if others:
         what = f"Run folder {str(folder)!r} also holds {', '.join(map(repr, others[:3]))}"
         raise StoreError(problem(what, rule="nothing but a run is replaced", fix="move it elsewhere first"))
-
-
-def spreadsheet_safe(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a frame that a spreadsheet shows instead of computing it.
-
-    A text, or the name of a column, that a spreadsheet program would take for a formula gets a leading
-    apostrophe; texts that are plain numbers, such as ``-3``, stay as they are. Lists become texts joined by
-    semicolons.
-    """
-    lists = [name for name, dtype in frame.schema.items() if dtype == pl.List(pl.String)]
-    frame = frame.with_columns(pl.col(name).list.join("; ") for name in lists)
-    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
-    guarded = frame.with_columns(
-        pl.when(pl.col(name).str.contains(_FORMULA_START) & ~pl.col(name).str.contains(_NUMBER))
-        .then(pl.lit("'") + pl.col(name))
-        .otherwise(pl.col(name))
-        .alias(name)
-        for name in texts
-    )
-    return guarded.rename({name: f"'{name}" for name in guarded.columns if re.match(_FORMULA_START, name)})
 
 
 @contextmanager
@@ -358,7 +414,11 @@ def _place(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
 def _write(run: GrowthRun, folder: Path) -> None:
     for name, frame in run.frames.items():
-        _write_frame(frame, folder, name)
+        if name in _PARTED:
+            write_parts(frame, folder / name)
+            spreadsheet_safe(frame).write_csv(folder / f"{name}.csv")
+        else:
+            _write_frame(frame, folder, name)
     (folder / SPEC).write_text(run.spec.to_toml(), "utf-8")
     _write_json(folder / CUTS, run.cuts.to_dict())
     _write_json(folder / NORMS, run.norms.to_dict())
@@ -384,31 +444,24 @@ def _disk(folder: Path, *expected: type[Exception], what: str = "The run folder"
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    return {file.name: _digest(file) for file in sorted(folder.iterdir())}
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return {name: file_digest(folder / name) for name in sorted(file_names(folder))}
 
 
 def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
-    needed = {SPEC, CUTS, NORMS, CURVES, *(f"{name}.parquet" for name in _stored(manifest["files"]))}
-    for name in sorted(needed):
-        file = folder / name
-        state = "is missing" if not file.is_file() else "was changed since it was written"
-        if not file.is_file() or _digest(file) != manifest["files"].get(name):
-            raise StoreError(
-                problem(
-                    f"{name!r} in run folder {str(folder)!r} {state}",
-                    rule="a run is read as it was written",
-                    fix="run again, or restore the file",
-                )
-            )
+    files = manifest["files"]
+    whole = [f"{name}.parquet" for name in _stored(files) if f"{name}.parquet" in files]
+    check_digests(folder, files, [SPEC, CUTS, NORMS, CURVES, *whole])
 
 
 def _stored(files: Mapping[str, str]) -> list[str]:
-    return [name for name in (*FRAMES, *ON_REQUEST) if f"{name}.parquet" in files]
+    known = (*FRAMES, *ON_REQUEST)
+    return [name for name in known if f"{name}.parquet" in files or parts_of(files, name)]
+
+
+def _copy_cohorts(source: Path, names: Iterable[str], folder: Path) -> None:
+    folder.mkdir()
+    for name in names:
+        shutil.copyfile(source / name, folder / name)
 
 
 def _write_json(file: Path, data: Mapping[str, Any]) -> None:

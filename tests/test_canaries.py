@@ -37,7 +37,7 @@ extrapolation = "linear"
 composition = "none"
 """
 FILES = {"bad.csv", "spec.toml", "out"}
-MAY_HOLD_IDS = {"students.parquet", "students.csv"}
+MAY_HOLD_IDS = {"part.parquet", "students.csv"}
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve"}
 
 

@@ -23,6 +23,7 @@ FLOORS: dict[str, int] = {
     "measures": 0,
     "aggregate": 0,
     "parallel": 0,
+    "partitions": 0,
     "source": 0,
     "spec": 1,
     "kernels": 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -11,12 +12,23 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import growth
-from growth import GrowthRun
+from growth import GrowthRun, GrowthSpec
+from growth.audit import verify_run
 from growth.errors import GrowthError, SpecError, StoreError
+from growth.panel import Panel
 from growth.pipeline import FRAMES
-from growth.store import load_run, save_run, spreadsheet_safe
+from growth.store import kept_cohorts, load_run, load_students, save_run, spreadsheet_safe
 
 PLAIN = {"spec.toml", "manifest.json", "cuts.json", "norms.json", "curves.zip"}
+APPENDED = GrowthSpec.preset("core").replace(
+    {
+        "cohorts.years": "all",
+        "cohorts.subjects": ["MATH"],
+        "cohorts.grades": [5, 6],
+        "cohorts.min_cohort": 100,
+        "school.band_draws": 200,
+    }
+)
 
 
 @pytest.fixture
@@ -30,7 +42,7 @@ def _names(folder: Path) -> set[str]:
 
 def test_a_run_folder_holds_everything_twice(folder: Path) -> None:
     tables = {f"{name}.{kind}" for name in FRAMES for kind in ("csv", "parquet")}
-    assert _names(folder) == tables | PLAIN
+    assert _names(folder) == tables - {"students.parquet"} | {"students"} | PLAIN
     assert _names(folder.parent) == {folder.name}, "nothing is left beside it"
 
 
@@ -55,7 +67,8 @@ def test_later_years_use_a_stored_run(folder: Path, city_file: Path, city_run: G
 
 def test_the_manifest_names_every_file_by_its_digest(folder: Path) -> None:
     files = json.loads((folder / "manifest.json").read_text())["files"]
-    assert set(files) == _names(folder) - {"manifest.json"}
+    held = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    assert set(files) == held - {"manifest.json"}
     for name, digest in files.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
 
@@ -196,6 +209,148 @@ class TestReading:
         assert load_run(folder).spec == city_run.spec
 
 
+class TestParts:
+    def test_students_lie_by_year_subject_and_grade(self, folder: Path, city_run: GrowthRun) -> None:
+        parts = sorted(file.relative_to(folder / "students") for file in folder.rglob("part.parquet"))
+        keys = city_run.students.select("year", "subject", "grade").unique()
+        assert {str(part.parent) for part in parts} == {
+            f"year={year}/subject={subject}/grade={grade}" for year, subject, grade in keys.rows()
+        }
+        whole = pl.scan_parquet(folder / "students" / "**" / "*.parquet", hive_partitioning=True)
+        fifth = whole.filter(grade=5, subject="MATH").sort("_row").drop("_row").collect()
+        mine = city_run.students.filter(grade=5, subject="MATH")
+        assert_frame_equal(fifth, mine, check_column_order=False, check_dtypes=False)
+
+    def test_only_what_is_asked_for_is_read(self, folder: Path, city_run: GrowthRun) -> None:
+        for part in folder.rglob("part.parquet"):
+            if "grade=5" not in str(part):
+                part.write_bytes(b"not read")
+        mine = city_run.students.filter(grade=5, subject="MATH").select("student_id", "sgp")
+        found = load_students(folder, grades=[5], subjects=["MATH"], columns=["student_id", "sgp"])
+        assert_frame_equal(found, mine)
+        run = load_run(folder)
+        assert run.schools.height == city_run.schools.height
+        with pytest.raises(StoreError, match="was changed"):
+            _ = run.students
+        with pytest.raises(StoreError, match="was changed"):
+            load_students(folder, grades=[6])
+        with pytest.raises(StoreError, match="none of these"):
+            load_students(folder, years=[1999])
+        assert not verify_run(folder).holds
+
+    def test_folders_of_earlier_versions(self, repository: Path) -> None:
+        earlier = repository / "fixtures" / "runs" / "core_2025_v0.1.0"
+        assert load_run(earlier).students.height > 400
+        with pytest.raises(StoreError, match="folders of any version"):
+            load_students(earlier)
+        with pytest.raises(StoreError, match="keeps no cohorts"):
+            kept_cohorts(earlier)
+
+
+@pytest.fixture(scope="module")
+def years() -> pl.DataFrame:
+    return growth.simulate_table(1_500, 12, years=2, seed=3).table
+
+
+@pytest.fixture(scope="module")
+def earlier(years: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keep a run of all years but the last."""
+    place = tmp_path_factory.mktemp("earlier")
+    before = years.filter(pl.col("year") < years["year"].max())
+    run = growth.run(before, APPENDED, checkpoints=place / "parts")
+    return save_run(run, place / "run", cohorts=place / "parts")
+
+
+class TestReuse:
+    def test_a_year_is_appended(self, years: pl.DataFrame, earlier: Path, tmp_path: Path) -> None:
+        alone = growth.run(years, APPENDED)
+        run = growth.run(years, APPENDED, reuse=kept_cohorts(earlier), checkpoints=tmp_path / "parts")
+        assert run.manifest["outputs"] == alone.manifest["outputs"]
+        assert repr(run.curves.to_dict()) == repr(alone.curves.to_dict())
+        last = str(years["year"].max())
+        for cohorts in (run.manifest["cohorts"], run.manifest["cohorts"]["prior_scores_only"]):
+            assert cohorts["fitted"]
+            assert cohorts["reused"]
+            assert all(last in key for key in cohorts["fitted"])
+            assert not any(last in key for key in cohorts["reused"])
+        manifest = (earlier / "manifest.json").read_bytes()
+        assert run.manifest["cohorts"]["reused_from"] == hashlib.sha256(manifest).hexdigest()
+        assert not alone.manifest["cohorts"]["reused"]
+        folder = save_run(run, tmp_path / "run", cohorts=tmp_path / "parts")
+        assert verify_run(folder).holds
+        again = growth.run(years, APPENDED, reuse=kept_cohorts(folder))
+        assert again.manifest["cohorts"]["fitted"] == []
+        assert again.manifest["outputs"] == alone.manifest["outputs"]
+
+    def test_nothing_is_fitted_that_is_known(
+        self, years: pl.DataFrame, earlier: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from growth.pipeline import cohorts
+
+        real, fitted = cohorts.student_growth, []
+
+        def counted(panel: Panel, *arguments: object, **options: object) -> object:
+            fitted.append(panel.year)
+            return real(panel, *arguments, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(cohorts, "student_growth", counted)
+        growth.run(years, APPENDED, reuse=kept_cohorts(earlier))
+        assert set(fitted) == {years["year"].max()}
+
+    def test_other_choices_and_scores_are_fitted(self, years: pl.DataFrame, earlier: Path) -> None:
+        kept = kept_cohorts(earlier)
+        levels = growth.run(years, APPENDED.replace({"school.aggregate": "median"}), reuse=kept)
+        assert levels.manifest["cohorts"]["reused"]
+        other = growth.run(years, APPENDED.replace({"quantiles.rearrange": False}), reuse=kept)
+        assert other.manifest["cohorts"]["reused"] == []
+        odd = pl.int_range(pl.len()) % 2
+        moved = years.with_columns(pl.col("score") + odd)
+        assert growth.run(moved, APPENDED, reuse=kept).manifest["cohorts"]["reused"] == []
+
+    def test_a_changed_cohort_is_refused(self, years: pl.DataFrame, earlier: Path, tmp_path: Path) -> None:
+        copy = Path(shutil.copytree(earlier, tmp_path / "run"))
+        for file in (copy / "cohorts").iterdir():
+            file.write_bytes(file.read_bytes() + b"\n")
+        with pytest.raises(StoreError, match="was changed since it was written"):
+            growth.run(years, APPENDED, reuse=kept_cohorts(copy))
+        assert not verify_run(copy).holds
+
+    def test_frozen_models_are_not_mixed_with_fits(
+        self, years: pl.DataFrame, earlier: Path, tmp_path: Path
+    ) -> None:
+        """Equal cohorts, one fitted and one placed on a base year's curves, share no file."""
+        spec = APPENDED.replace({"cohorts.years": "latest", "peers.composition": "none"})
+        table = years.filter(pl.col("year") < years["year"].max())
+        base = growth.run(years, spec)
+        fitted = growth.run(table, spec, checkpoints=tmp_path)
+        frozen = growth.run(table, freeze=base.freeze(), checkpoints=tmp_path)
+        assert frozen.manifest["outputs"] == growth.run(table, freeze=base.freeze()).manifest["outputs"]
+        assert frozen.manifest["outputs"] != fitted.manifest["outputs"]
+        assert frozen.manifest["cohorts"]["fitted"] == []
+
+    def test_the_command_line(self, years: pl.DataFrame, tmp_path: Path) -> None:
+        from typer.testing import CliRunner
+
+        from growth.cli import app
+
+        last = years["year"].max()
+        (tmp_path / "spec.toml").write_text(APPENDED.to_toml())
+        years.filter(pl.col("year") < last).write_parquet(tmp_path / "before.parquet")
+        years.write_parquet(tmp_path / "now.parquet")
+
+        def call(table: str, out: str, *more: str) -> GrowthRun:
+            options = ["--spec", tmp_path / "spec.toml", "--out", tmp_path / out, "--no-report", *more]
+            done = CliRunner().invoke(app, ["run", *map(str, [tmp_path / table, *options])])
+            assert done.exit_code == 0, done.output
+            return load_run(tmp_path / out)
+
+        call("before.parquet", "one")
+        run = call("now.parquet", "two", "--reuse", str(tmp_path / "one"))
+        assert run.manifest["cohorts"]["reused"]
+        assert all(str(last) in key for key in run.manifest["cohorts"]["fitted"])
+        assert verify_run(tmp_path / "two").holds
+
+
 def test_a_specification_of_a_later_version_is_named(folder: Path) -> None:
     file = folder / "spec.toml"
     file.write_text(file.read_text() + "\n[future]\nchoice = 1\n")
@@ -237,5 +392,5 @@ class TestSpreadsheets:
         folder = save_run(growth.run(named, "core"), tmp_path / "run")
         written = pl.read_csv(folder / "students.csv", infer_schema=False)["school_name"]
         assert written.str.starts_with("'=").all()
-        kept = pl.read_parquet(folder / "students.parquet")["school_name"]
+        kept = load_run(folder).students["school_name"]
         assert kept.str.starts_with("=").all()

@@ -96,6 +96,8 @@ def verify_run(
     checks = [_files(folder, manifest)]
     try:
         run = load_run(folder)
+        for name in run.frames:
+            run.polars(name)
     except GrowthError as error:
         return Verification((*checks, Check("reading", False, str(error))))
     checks += [

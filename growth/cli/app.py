@@ -33,7 +33,6 @@ from growth.cli.shared import (
 from growth.errors import SpecError
 
 if TYPE_CHECKING:
-    from growth.freeze import FreezeBundle
     from growth.pipeline import GrowthRun
     from growth.spec import GrowthSpec
 
@@ -109,21 +108,31 @@ def run(
         bool, typer.Option("--resume", help="Go on from what an interrupted run has finished.")
     ] = False,
     scheduler: SchedulerOption = None,
+    reuse: Annotated[
+        Path | None,
+        typer.Option(
+            help="Earlier run folder: cohorts that are the same there are not fitted again.",
+            metavar="RUN",
+            file_okay=False,
+        ),
+    ] = None,
 ) -> None:
     """Compute growth percentiles and levels of a table, and write a run folder."""
     source = sources(files)
     choices = None if spec is None else specification(spec)
     with answerable():
         from growth.report.extras import require_extra
-        from growth.store import check_free, load_bundle, under_way
+        from growth.store import check_free, kept_cohorts, load_bundle, under_way
 
         check_free(out, overwrite=overwrite)
         if report:
             require_extra()
         base = None if freeze is None else load_bundle(freeze)
         with workers_of(scheduler), under_way(out, resume=resume) as parts:
-            result = _compute(source, choices, n_jobs, base, checkpoints or parts)
-            _save(result, out, overwrite=overwrite, report=report)
+            place = checkpoints or parts
+            earlier = None if reuse is None else kept_cohorts(reuse)
+            result = _compute(source, choices, n_jobs, freeze=base, checkpoints=place, reuse=earlier)
+            _save(result, out, overwrite=overwrite, report=report, cohorts=place)
         show_results(result, out, report=report)
 
 
@@ -202,18 +211,17 @@ def _compute(
     table: Any,  # noqa: ANN401
     spec: GrowthSpec | None,
     n_jobs: int,
-    freeze: FreezeBundle | None = None,
-    checkpoints: Path | None = None,
+    **given: Any,  # noqa: ANN401
 ) -> GrowthRun:
     from growth.pipeline import run as run_street
 
     with progress_bar() as progress:
-        return run_street(
-            table, spec, freeze=freeze, n_jobs=n_jobs, progress=progress, checkpoints=checkpoints
-        )
+        return run_street(table, spec, n_jobs=n_jobs, progress=progress, **given)
 
 
-def _save(result: GrowthRun, out: Path, *, overwrite: bool, report: bool) -> None:
+def _save(
+    result: GrowthRun, out: Path, *, overwrite: bool, report: bool, cohorts: Path | None = None
+) -> None:
     from growth.store import save_run
 
     def write_page(file: Path) -> None:
@@ -222,4 +230,5 @@ def _save(result: GrowthRun, out: Path, *, overwrite: bool, report: bool) -> Non
 
         write_report(result, file, verdicts=diagnose(result).verdicts)
 
-    save_run(result, out, overwrite=overwrite, extras={"report.html": write_page} if report else None)
+    extras = {"report.html": write_page} if report else None
+    save_run(result, out, overwrite=overwrite, extras=extras, cohorts=cohorts)

@@ -2,6 +2,7 @@
 
 from growth.pipeline.drift import DriftAudit, drift_audit
 from growth.pipeline.result import FRAMES, ON_REQUEST, GrowthRun
+from growth.pipeline.resume import KeptCohorts
 from growth.pipeline.street import run
 
-__all__ = ["FRAMES", "ON_REQUEST", "DriftAudit", "GrowthRun", "drift_audit", "run"]
+__all__ = ["FRAMES", "ON_REQUEST", "DriftAudit", "GrowthRun", "KeptCohorts", "drift_audit", "run"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from time import perf_counter
+from typing import Any, Literal
 
 from growth.panel import Panel
 from growth.parallel import Crew, Shared
@@ -23,7 +24,7 @@ from growth.spec import GrowthSpec
 from growth.student import FrozenCohort, StudentGrowth, StudentIntervals, student_growth, student_intervals
 from growth.student.simex import Watch, blocks_of, forget_simex, simex_ahead
 
-__all__ = ["Bench", "fit_cohorts", "simex_steps"]
+__all__ = ["Bench", "fit_cohorts", "fits_account", "simex_steps"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,30 @@ def fit_cohorts(panels: Sequence[Panel], spec: GrowthSpec, bench: Bench, known: 
     found: dict[int, Fitted] = {}
     for done in crew.each(work, tasks):
         i = done.number
-        found[i] = Fitted(panels[i], done.growth, done.intervals, done.seconds, models[i], done.known)
+        found[i] = Fitted(panels[i], *done.fit, frozen=models[i], file=done.file, known=done.known)
         # Recalled cohorts, and those fitted elsewhere, have not told their steps.
         steps.add(panels[i].key, 1 + simex_steps(spec) - next(told[i]))
     return [found[i] for i in range(len(panels))]
+
+
+def fits_account(fitted: Sequence[Fitted], bare: Sequence[Fitted], reused_from: str | None) -> dict[str, Any]:
+    """Return which cohorts were fitted and which were taken from an earlier run, for the manifest.
+
+    Parameters
+    ----------
+    fitted, bare : sequence of Fitted
+        The cohorts, and those on prior scores only.
+    reused_from : str or None
+        SHA-256 of the manifest of the earlier run.
+    """
+
+    def named(cohorts: Sequence[Fitted]) -> dict[str, list[str]]:
+        known = [one.panel.key for one in cohorts if one.known == "reused"]
+        new = [one.panel.key for one in cohorts if one.known != "reused" and one.frozen is None]
+        return {"reused": known, "fitted": new}
+
+    files = sorted({one.file for one in (*fitted, *bare) if one.file})
+    return {"reused_from": reused_from, **named(fitted), "prior_scores_only": named(bare), "files": files}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,10 +134,10 @@ class _Done:
     """What comes back of a cohort: nothing that whoever asked has."""
 
     number: int
-    growth: StudentGrowth
-    intervals: StudentIntervals | None
-    seconds: float
-    known: bool
+    fit: tuple[StudentGrowth, StudentIntervals | None, float]
+    """Growth, its uncertainty, wall time [s]."""
+    file: str
+    known: Literal["", "kept", "reused"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,10 +151,12 @@ class _Cohorts:
 
     def __call__(self, task: _Cohort) -> _Done:
         panel = task.panel.get()
-        one = self.shelf.cohort(panel, self.spec, self._maker(panel, task))
-        if self.folder is not None and self.shelf.keeps(panel, self.spec):
+        # Cohorts placed on frozen models are not kept: they are placed again as fast.
+        shelf = self.shelf if task.model is None else Shelf()
+        one = shelf.cohort(panel, self.spec, self._maker(panel, task))
+        if self.folder is not None and shelf.keeps(panel, self.spec):
             forget_simex(panel, self.spec, self.folder)
-        return _Done(task.number, one.growth, one.intervals, one.seconds, one.known)
+        return _Done(task.number, (one.growth, one.intervals, one.seconds), one.file, one.known)
 
     def _maker(self, panel: Panel, task: _Cohort) -> Callable[[GrowthSpec], Fitted]:
         def make(spec: GrowthSpec) -> Fitted:

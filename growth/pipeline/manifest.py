@@ -55,6 +55,8 @@ class Stamp:
     threads: int
     cuts_digest: str
     freeze: FreezeBundle | None
+    cohorts: Mapping[str, Any]
+    """Which were fitted, and which taken from an earlier run."""
     enrolment_digest: str | None = None
     """Of the table that says in which schools results count, if one was given."""
 
@@ -111,6 +113,7 @@ def manifest(
         "started": clock.started,
         "finished": _now(),
         "seconds": {stage: round(seconds, 4) for stage, seconds in clock.seconds.items()},
+        "cohorts": dict(stamp.cohorts),
         "cells": cells.to_dicts(),
         "certificates": {
             "cohorts": cells.height,

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,27 +29,59 @@ from growth.pipeline.students import Fitted
 from growth.source import code_digest, cohort_digest
 from growth.spec import GrowthSpec
 
-__all__ = ["ResumeShelf", "cohort_file", "load_cohort", "panel_digest", "save_cohort"]
+__all__ = ["KeptCohorts", "ResumeShelf", "cohort_file", "load_cohort", "panel_digest", "save_cohort"]
 
 T = TypeVar("T")
 
 
-class ResumeShelf(Shelf):
-    """Keeps finished cohorts, and parts of other stages, in a folder.
+@dataclass(frozen=True, slots=True)
+class KeptCohorts:
+    """Cohorts of an earlier run, kept with its results; `growth.store.kept_cohorts` finds them."""
 
-    Cohorts placed on frozen models are not kept: they are placed again as fast.
+    folder: Path
+    digests: Mapping[str, str]
+    """SHA-256 of each file, as the earlier run wrote it."""
+    run: str
+    """SHA-256 of the earlier run's manifest."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file as it was written; None if the earlier run has no such cohort.
+
+        Raises
+        ------
+        StoreError
+            If it is missing or was changed.
+        """
+        if name not in self.digests:
+            return None
+        try:
+            data = (self.folder / name).read_bytes()
+        except OSError:
+            data = b""
+        if hashlib.sha256(data).hexdigest() != self.digests[name]:
+            what = f"{name!r} in {str(self.folder)!r} is missing or was changed since it was written"
+            fix = "restore the run folder, or run without --reuse"
+            raise StoreError(problem(what, rule="what is used again is what was computed", fix=fix))
+        return data
+
+
+class ResumeShelf(Shelf):
+    """Keeps finished cohorts, and parts of other stages, in a folder, and takes cohorts of an earlier run.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or None
         Made if it is not there.
+    reuse : KeptCohorts, optional
+        Looked at first.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        remove_leavings(folder)
+    def __init__(self, folder: Path | None, reuse: KeptCohorts | None = None) -> None:
+        self._folder, self._reuse = folder, reuse
+        if folder is not None:
+            remove_leavings(folder)
         self.found: list[str] = []
-        """Keys of the cohorts, and kinds of the parts, that were there already."""
+        """Keys of the cohorts, and kinds of the parts, that were in the folder already."""
 
     def cohort(self, panel: Panel, spec: GrowthSpec, make: Callable[[GrowthSpec], Fitted]) -> Fitted:
         """Return a cohort's growth as it was kept, or make and keep it.
@@ -56,20 +89,29 @@ class ResumeShelf(Shelf):
         Raises
         ------
         StoreError
-            If it cannot be kept.
+            If it cannot be kept, or an earlier run's was changed.
         """
-        file = self._folder / cohort_file(panel, spec)
-        if (known := load_cohort(file, panel)) is not None:
+        name = cohort_file(panel, spec)
+        earlier = None if self._reuse is None else self._reuse.read(name)
+        if earlier is not None and (known := _cohort(earlier, panel)) is not None:
+            if not self.keeps_here(name):
+                self._keep(name, earlier)
+            return replace(known, file=name, known="reused")
+        if self._folder is not None and (known := load_cohort(self._folder / name, panel)) is not None:
             self.found.append(panel.key)
-            return known
+            return replace(known, file=name, known="kept")
         one = make(spec)
-        if one.frozen is None:
-            self._keep(lambda: save_cohort(one, file))
-        return one
+        self._keep(name, _bytes(one))
+        return replace(one, file="" if self._folder is None else name)
 
     def keeps(self, panel: Panel, spec: GrowthSpec) -> bool:
         """Return whether the cohort is there already."""
-        return (self._folder / cohort_file(panel, spec)).is_file()
+        name = cohort_file(panel, spec)
+        return self.keeps_here(name) or (self._reuse is not None and name in self._reuse.digests)
+
+    def keeps_here(self, name: str) -> bool:
+        """Return whether a file is in the folder."""
+        return self._folder is not None and (self._folder / name).is_file()
 
     def part(self, kind: str, digest: str, make: Callable[[], T]) -> T:
         """Return a part of a stage as it was kept, or make and keep it.
@@ -79,21 +121,25 @@ class ResumeShelf(Shelf):
         StoreError
             If it cannot be kept.
         """
+        if self._folder is None:
+            return make()
         whole = "\n".join([digest, code_digest()])
-        file = self._folder / f"{kind}-{hashlib.sha256(whole.encode()).hexdigest()[:40]}"
+        name = f"{kind}-{hashlib.sha256(whole.encode()).hexdigest()[:40]}"
         try:
-            known: T = decoded(file.read_bytes())
+            known: T = decoded((self._folder / name).read_bytes())
         except (OSError, ValueError):  # there is none, or it was damaged by others
             one = make()
-            self._keep(lambda: _write(one, file))
+            self._keep(name, encoded(one))
             return one
         self.found.append(kind)
         return known
 
-    def _keep(self, save: Callable[[], None]) -> None:
+    def _keep(self, name: str, data: bytes) -> None:
+        if self._folder is None:
+            return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            save()
+            _write(data, self._folder / name)
         except OSError as error:
             what = f"What is finished cannot be kept in {str(self._folder)!r}: {error.strerror}"
             fix = "make room or choose another folder, and run again with --resume"
@@ -138,19 +184,29 @@ def save_cohort(one: Fitted, file: Path) -> None:
     OSError
         If it cannot be written.
     """
-    _write((one.growth, one.intervals, one.seconds), file)
+    _write(_bytes(one), file)
 
 
 def load_cohort(file: Path, panel: Panel) -> Fitted | None:
     """Return what a file holds of a panel's fit, or None: there is none, or it was damaged by others."""
     try:
-        growth, intervals, seconds = decoded(file.read_bytes())
-    except (OSError, ValueError):
+        return _cohort(file.read_bytes(), panel)
+    except OSError:
         return None
-    whole = len(growth.sgp) == len(panel)
-    return Fitted(panel, growth, intervals, seconds, known=True) if whole else None
 
 
-def _write(value: object, file: Path) -> None:
+def _bytes(one: Fitted) -> bytes:
+    return encoded((one.growth, one.intervals, one.seconds))
+
+
+def _cohort(data: bytes, panel: Panel) -> Fitted | None:
+    try:
+        growth, intervals, seconds = decoded(data)
+    except ValueError:
+        return None
+    return Fitted(panel, growth, intervals, seconds) if len(growth.sgp) == len(panel) else None
+
+
+def _write(data: bytes, file: Path) -> None:
     with whole_file(file) as aside:
-        aside.write_bytes(encoded(value))
+        aside.write_bytes(data)

@@ -31,13 +31,13 @@ from growth.panel import (
 from growth.parallel import Crew
 from growth.pipeline.account import account_of_rows
 from growth.pipeline.bootstrap import Refits, refit_errors
-from growth.pipeline.cohorts import Bench, fit_cohorts, simex_steps
+from growth.pipeline.cohorts import Bench, fit_cohorts, fits_account, simex_steps
 from growth.pipeline.frozen import Known, kept_curves, known_models
 from growth.pipeline.ledger import ledger, plain_choices, plain_panels
 from growth.pipeline.manifest import Clock, Stamp, manifest
 from growth.pipeline.progress import Progress, Steps
 from growth.pipeline.result import GrowthRun
-from growth.pipeline.resume import ResumeShelf
+from growth.pipeline.resume import KeptCohorts, ResumeShelf
 from growth.pipeline.schools import SchoolResults, school_results
 from growth.pipeline.shelf import Shelf
 from growth.pipeline.students import cells_frame, students_frame
@@ -62,6 +62,7 @@ def run(
     csem: CsemFunction | None = None,
     checkpoints: str | Path | None = None,
     enrolment: Enrolment | CallerFrame | str | Path | None = None,
+    reuse: KeptCohorts | None = None,
 ) -> GrowthRun:
     """Compute student growth percentiles, school growth percentiles and levels.
 
@@ -97,6 +98,9 @@ def run(
         For ``school.share = "enrolment"``: one row per student, year and school, with the share of the year;
         see `growth.school.read_enrolment`. It decides in which schools results count, and nothing else:
         composition and the fairness ledger keep to the schools of `table`.
+    reuse : KeptCohorts, optional
+        Cohorts of an earlier run (`growth.store.kept_cohorts`): those whose students, scores and choices are
+        the same, and that the same engine fitted, are not fitted again. The manifest says which.
 
     Returns
     -------
@@ -122,7 +126,8 @@ def run(
         previous=previous,
         csem=csem,
         enrolment=_enrolment(enrolment),
-        shelf=Shelf() if crew.folder is None else ResumeShelf(crew.folder),
+        shelf=Shelf() if crew.folder is None and reuse is None else ResumeShelf(crew.folder, reuse),
+        reused_from=None if reuse is None else reuse.run,
     )
     return walk(table, checked_choices(spec, freeze), given, crew, progress)
 
@@ -137,6 +142,8 @@ class Given:
     enrolment: Enrolment | None = None
     shelf: Shelf = field(default_factory=Shelf)
     """Where to look before a stage is computed."""
+    reused_from: str | None = None
+    """SHA-256 of the manifest of the run that cohorts are taken from."""
 
 
 def walk(
@@ -224,6 +231,7 @@ def walk(
         threads=crew.workers,
         cuts_digest=used_cuts.digest,
         freeze=freeze,
+        cohorts=fits_account(fitted, bare, given.reused_from),
         enrolment_digest=None if places is None else places.digest,
     )
     result = GrowthRun(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -80,8 +81,10 @@ class Fitted:
     """Wall time of the fit [s]."""
     frozen: FrozenCohort | None = None
     """The model of a base year, if it was placed by one."""
-    known: bool = False
-    """Whether it was read, and not computed."""
+    file: str = ""
+    """Name of the file that it is kept in, if it is."""
+    known: Literal["", "kept", "reused"] = ""
+    """Whether it was read, and not computed: what an interrupted run had finished, or an earlier run's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
