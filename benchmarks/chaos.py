@@ -142,15 +142,15 @@ def study(file: Path, spec: GrowthSpec, parts: Path | None) -> object:
 @contextmanager
 def killer(cluster: LocalCluster, pause: float, rng: random.Random) -> Iterator[list[int]]:
     """Kill a worker of the cluster now and then; give the list of those killed."""
-    over, killed = Event(), list[int]()
+    over, killed, workers = Event(), list[int](), len(cluster.worker_spec)
 
     def kill() -> None:
         while not over.wait(pause * rng.uniform(0.2, 1.8)):
-            nanny = rng.choice(list(cluster.workers.values()))
-            with suppress(ProcessLookupError):
-                if nanny.pid is not None:
-                    os.kill(nanny.pid, signal.SIGKILL)
-                    killed.append(nanny.pid)
+            pids = [nanny.pid for nanny in cluster.workers.values() if nanny.pid is not None]
+            with suppress(IndexError, ProcessLookupError):
+                os.kill(pid := rng.choice(pids), signal.SIGKILL)
+                killed.append(pid)
+            cluster.scale(workers)  # one that is killed while it starts is given up by its keeper
 
     thread = Thread(target=kill)
     thread.start()
