@@ -16,7 +16,7 @@ import random
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,33 +72,35 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--out", help="name in benchmarks/results")
     chosen = arguments.parse_args()
-    trials = chaos(chosen.runs, chosen.workers, chosen.pause, random.Random(chosen.seed))
-    same = sum(trial.same for trial in trials)
-    kills = sum(trial.kills for trial in trials)
-    verdict = (
-        f"{same} of {chosen.runs} runs complete with the same results bit for bit; {kills} workers killed."
-    )
+    trials: list[Trial] = []
+    for trial in chaos(chosen.runs, chosen.workers, chosen.pause, random.Random(chosen.seed)):
+        trials.append(trial)
+        print(f"{len(trials)}: {trial}", file=sys.stderr, flush=True)
+        if chosen.out:
+            facts = {"stamp": stamp(), "workers": chosen.workers, "trials": [asdict(t) for t in trials]}
+            (HERE / "results" / f"{chosen.out}.json").write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+            (HERE / "results" / f"{chosen.out}.md").write_text(_page(trials), "utf-8")
+    print(_page(trials))
+    sys.exit(not all(trial.same for trial in trials))
+
+
+def _page(trials: Sequence[Trial]) -> str:
+    same, kills = sum(trial.same for trial in trials), sum(trial.kills for trial in trials)
     body = [
         [str(i), one.kind, str(one.kills), f"{one.seconds:.1f} s", "yes" if one.same else "NO"]
         for i, one in enumerate(trials, start=1)
     ]
     table = markdown(["run", "kind", "workers killed", "time", "same results"], body)
-    print(f"{table}\n\n{verdict}")
-    if chosen.out:
-        facts = {"stamp": stamp(), "workers": chosen.workers, "trials": [asdict(t) for t in trials]}
-        (HERE / "results" / f"{chosen.out}.json").write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
-        text = f"# Chaos\n\n`python -m benchmarks.chaos --runs {chosen.runs}`: {verdict}\n\n{table}\n"
-        (HERE / "results" / f"{chosen.out}.md").write_text(text, "utf-8")
-    sys.exit(same < chosen.runs)
+    told = f"{same} of {len(trials)} runs complete with the same results bit for bit; {kills} workers killed."
+    return f"# Chaos\n\n`python -m benchmarks.chaos`: {told}\n\n{table}\n"
 
 
-def chaos(runs: int, workers: int, pause: float, rng: random.Random) -> list[Trial]:
+def chaos(runs: int, workers: int, pause: float, rng: random.Random) -> Iterator[Trial]:
     """Run on a cluster, kill its workers, and compare with what this process computes alone."""
     from distributed import Client, LocalCluster
 
     core = GrowthSpec.preset("core").replace(SMALL)
     table = simulate_table(*CITY, years=1, seed=4).table
-    found: list[Trial] = []
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "city.parquet"
         table.write_parquet(file)
@@ -120,9 +122,7 @@ def chaos(runs: int, workers: int, pause: float, rng: random.Random) -> list[Tri
                     joblib.parallel_config(backend="dask", client=client),
                 ):
                     there = kinds[kind](Path(place) / f"parts{i}")
-                found.append(Trial(kind, len(killed), perf_counter() - start, there == alone[kind]))
-                print(f"{i + 1}: {found[-1]}", file=sys.stderr, flush=True)
-    return found
+                yield Trial(kind, len(killed), perf_counter() - start, there == alone[kind])
 
 
 def outputs(file: Path, spec: GrowthSpec, parts: Path | None) -> object:

@@ -96,7 +96,6 @@ def test_a_run_leaves_ids_in_its_students_files_only(table: Path, tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     assert CANARY not in done.stdout + done.stderr
-    assert list(parts.glob("simex-*"))
     assert list(parts.glob("cohort-*"))
     assert (out / "report.html").is_file()
     assert holding(tmp_path) == MAY_HOLD_IDS
