@@ -50,15 +50,22 @@ class Reformed:
 
 
 def reform(
-    run: GrowthRun, table: StudentTable | CallerFrame | str | Path, *, csem: CsemFunction | None = None
+    run: GrowthRun,
+    table: StudentTable | CallerFrame | str | Path | Reformed,
+    *,
+    csem: CsemFunction | None = None,
 ) -> Reformed:
     """Read the table of a run again, form its cohorts, and find each one's stored model.
+
+    What it returned for the same run is handed back as it is: several questions need it once.
 
     Raises
     ------
     TableError
         If it is not the table that the run was made from.
     """
+    if isinstance(table, Reformed):
+        return table
     source = table if isinstance(table, StudentTable) else read_table(table, run.spec)
     if source.digest != run.manifest["input"]["sha256"]:
         raise TableError(

@@ -22,7 +22,7 @@ __all__ = ["curves_of", "student_projection", "traits_of"]
 def student_projection(
     run: GrowthRun,
     student_id: str,
-    table: StudentTable | CallerFrame | str | Path,
+    table: StudentTable | CallerFrame | str | Path | Reformed,
     *,
     csem: CsemFunction | None = None,
 ) -> pl.DataFrame:
@@ -38,7 +38,7 @@ def student_projection(
     run : GrowthRun
     student_id : str
     table : path, frame or StudentTable
-        What the run was made from.
+        What the run was made from; or what `growth.audit.again.reform` made of it.
     csem : callable, optional
         As the run was given.
 

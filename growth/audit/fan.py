@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from growth.audit.again import Met, reform
+from growth.audit.again import Met, Reformed, reform
 from growth.audit.student import one_student
 from growth.errors import GrowthError
 from growth.panel import CallerFrame, CsemFunction, StudentTable
@@ -24,7 +24,7 @@ FAN = (5, 25, 50, 75, 95)
 def student_fan(
     run: GrowthRun,
     student_id: str,
-    table: StudentTable | CallerFrame | str | Path,
+    table: StudentTable | CallerFrame | str | Path | Reformed,
     *,
     csem: CsemFunction | None = None,
 ) -> pl.DataFrame:
@@ -35,7 +35,7 @@ def student_fan(
     run : GrowthRun
     student_id : str
     table : path, frame or StudentTable
-        What the run was made from.
+        What the run was made from; or what `growth.audit.again.reform` made of it.
     csem : callable, optional
         As the run was given.
 

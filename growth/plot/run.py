@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from growth.audit import student_fan, student_projection
+from growth.audit.again import reform
 from growth.errors import GrowthError, did_you_mean
 from growth.panel import CallerFrame, CsemFunction, StudentTable
 from growth.pipeline import GrowthRun
@@ -193,10 +194,11 @@ class RunPlots:
         require_extra()
         import altair as alt
 
-        fan = student_fan(self.run, student_id, table, csem=csem)
+        again = reform(self.run, table, csem=csem)
+        fan = student_fan(self.run, student_id, again)
         latest = self.run.polars("students")["year"].max()
         present = not fan.filter(pl.col("year") == latest).is_empty()
-        ahead = student_projection(self.run, student_id, table, csem=csem) if present else None
+        ahead = student_projection(self.run, student_id, again) if present else None
         subjects = fan["subject"].unique().sort().to_list()
         if subject is not None and subject not in subjects:
             raise GrowthError(f"The student has no score in {subject!r}{did_you_mean(subject, subjects)}.")
