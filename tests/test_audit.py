@@ -170,6 +170,38 @@ class TestStudent:
                 placed = again.filter(student_id=who, status="scored")["sgp"].item()
                 assert (placed >= percentile) is holds
 
+    def test_claims_about_other_facts_come_true(self, run: GrowthRun, city_file: Path) -> None:
+        city = pl.read_csv(city_file, schema_overrides={"student_id": pl.String, "school_id": pl.String})
+        scored = run.polars("students").filter(status="scored", n_priors=2)
+        who = scored.filter(pl.col("sgp").is_between(30, 70))["student_id"][1]
+        (account,) = explain_student(run, who, city_file)
+        assert account.students == scored.filter(cohort=account.facts["cohort"]).height
+        claims, flag = dict(account.otherwise), "english_learner"
+        prior = dict(account.priors)["ELA grade 4, 2024"] - 10.0
+        turned = 1 - int(dict(account.columns)[flag])
+        bundle = run.freeze(parts=["curves"])
+        mine, subject = pl.col("student_id") == who, pl.col("subject") == "ELA"
+        for claim, where, column, value in (
+            (f"{flag} = {turned}", mine & (pl.col("year") == 2025), flag, turned),
+            (f"ELA grade 4, 2024 = {prior:g}", mine & subject & (pl.col("year") == 2024), "score", prior),
+        ):
+            changed = pl.when(where).then(pl.lit(float(value))).otherwise(pl.col(column).cast(pl.Float64))
+            table = city.with_columns(changed.alias(column), pl.col("year") + 1)
+            placed = growth.run(table, freeze=bundle).polars("students").filter(student_id=who)
+            assert placed.filter(status="scored")["sgp"].item() == claims[claim]
+
+    def test_corrected_runs_are_explained_and_verified(self, city_file: Path, tmp_path: Path) -> None:
+        changes: dict[str, Any] = {"simex.replicates": 2, "cohorts.grades": [5], "cohorts.subjects": ["ELA"]}
+        corrected = growth.run(city_file, GrowthSpec.preset("georgia").replace(changes))
+        row = corrected.polars("students").filter(status="scored").row(3, named=True)
+        account = explain_student(corrected, row["student_id"], city_file)[0]
+        assert f"prior scores: {row['sgp_simex']}, ranked {row['sgp_simex_ranked']}" in repr(account)
+        assert verify_run(save_run(corrected, tmp_path / "run"), city_file).holds
+        shown = corrected.polars("schools").filter(pl.col("reason").is_null(), group="All")
+        (school,) = explain_school(corrected, shown["school_id"][0])
+        assert school.of_rows
+        assert school.percentile_sum / school.n == pytest.approx(shown["mean_percentile"][0], rel=EXACT)
+
     def test_priors_and_peers_are_those_of_the_table(self, run: GrowthRun, city_file: Path) -> None:
         city = pl.read_csv(city_file, infer_schema=False)
         row = run.polars("students").filter(status="scored", n_priors=2).row(3, named=True)
@@ -227,6 +259,40 @@ class TestSchool:
         text = repr(account)
         for number in (account.rows, account.n, *account.excluded.values(), account.level):
             assert str(number) in text
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"school.aggregate": "median", "school.percentile": "integer"}, "the median of their"),
+            ({"school.aggregate": "mean_residual"}, "above the expected ones"),
+            ({"school.aggregate": "trimmed_mean"}, "without the highest"),
+            (
+                {
+                    "school.shrinkage": "eblp",
+                    "cohorts.grades": [4, 5, 6],
+                    "cohorts.subjects": ["ELA", "MATH"],
+                },
+                "Predicted from the school's results",
+            ),
+            ({"school.standard_error": "bootstrap", "school.replicates": 20}, "SD of students within"),
+        ],
+    )
+    def test_other_effects_follow_from_the_students(
+        self, run: GrowthRun, city_file: Path, changes: dict[str, Any], words: str
+    ) -> None:
+        other = growth.run(city_file, run.spec.replace({"student.engine": "residual_gain", **changes}))
+        schools = other.polars("schools").filter(pl.col("reason").is_null(), group="All")
+        texts = ""
+        for school in schools["school_id"].unique():
+            for a in explain_school(other, school):
+                texts, row = texts + repr(a), a.result
+                if a.own_effect is not None:
+                    assert a.own_effect == pytest.approx(row["effect"], rel=EXACT, abs=EXACT)
+                if a.kept_share is not None and row["shrunk"] is not None:
+                    start = a.predicted[0] if a.used == "blp" else row["effect"]
+                    shrunk = a.prior_mean + a.kept_share * (start - a.prior_mean)
+                    assert shrunk == pytest.approx(row["shrunk"], rel=EXACT)
+        assert words in texts
 
     def test_weighted_results_are_not_passed_off_as_sums(self, run: GrowthRun, city_file: Path) -> None:
         both = growth.run(city_file, run.spec.replace({"school.composite": "results"}))

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from growth.errors import TableError, problem
 from growth.panel import CallerFrame, CsemFunction, Panel, StudentTable, build_panels, read_table
 from growth.pipeline import GrowthRun
-from growth.spec import GrowthSpec
+from growth.spec import GrowthSpec, Simex
 from growth.student import FrozenCohort, StudentGrowth, compose, student_growth
 
 __all__ = ["Met", "Reformed", "reform"]
@@ -80,7 +80,7 @@ def reform(
     with threadpool_limits(limits=1, user_api="blas"):
         frozen = run.curves if _from_bundle(run) else None
         panels = compose(panels, run.spec, frozen).panels
-    spec = run.spec.replace({"simex.use": "none"}) if run.spec.simex.use != "none" else run.spec
+    spec = run.spec.model_copy(update={"simex": Simex()})
     models = {(model.year, model.key): model for model in run.curves.cohorts}
     base = int((run.manifest.get("freeze") or {}).get("base_year", 0))
     met, lost = [], []

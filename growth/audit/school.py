@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from growth._types import FloatArray
 from growth.errors import GrowthError
 from growth.pipeline import GrowthRun
 from growth.school import Norms
+from growth.school.counted import PERCENTILE_COLUMNS
 from growth.school.groups import ALL
 from growth.school.norms import ReferenceNorm
 from growth.spec import GrowthSpec
@@ -20,6 +22,17 @@ __all__ = ["SchoolAccount", "explain_school"]
 
 _PLACE = ["year", "subject"]
 COUNTED = "counted"
+_AGGREGATES = {
+    "mean": "that mean",
+    "median": "the median of their percentiles",
+    "trimmed_mean": "their mean without the highest and the lowest",
+    "mean_residual": "the mean of what their scores lie above the expected ones",
+}
+_USED = {
+    "blp": "more accurate, and used instead",
+    "direct": "less accurate, and not used",
+    "both": "used in those of its grades where that is more accurate",
+}
 SIMPLE = 1e-9
 """A mean of this run's students agrees with the stored one up to the order of adding."""
 
@@ -37,17 +50,26 @@ class SchoolAccount:
     n: int
     """Students who count."""
     percentile_sum: float
-    """Sum of their percentiles [percentile points]."""
+    """Sum of their percentiles, of the kind that schools are built from [percentile points]."""
+    own_effect: float | None
+    """The effect, computed from the rows again; null where it is a trimmed mean, or not of these rows."""
     of_rows: bool
     """Whether the result is of these rows, each counted once; if not, n and the sum are not behind it."""
+    aggregate: str
+    """How the effect is made from the students, in words."""
     result: Mapping[str, Any]
     """The row of the schools frame."""
     within_sd: float | None
     """SD of students within schools [points of measure]."""
+    used: str | None
+    """With EBLP: "blp" where its prediction replaced the effect, "both" where it did in some grades."""
+    predicted: tuple[float, float] | None
+    """With EBLP: prediction and its root mean squared error."""
     prior_mean: float | None
     """What is expected of a school [points of measure]."""
     kept_share: float | None
-    """Share of the distance from `prior_mean` that shrinkage left: shrunk = mean + share (effect - mean)."""
+    """Share of the distance from `prior_mean` that shrinkage left: shrunk = mean + share (effect - mean), of
+    the prediction instead of the effect where that replaced it; null where it did in some grades."""
     place: tuple[int, int, int] | None
     """Reference schools below, equal, and in all; percentile = 100 (below + equal / 2) / all."""
     level: int | None
@@ -86,10 +108,13 @@ def _account(run: GrowthRun, row: Mapping[str, Any]) -> SchoolAccount:
     spec = run.spec
     here = [pl.col(name) == row[name] for name in _PLACE]
     mine = run.polars("students").filter("highest", *here, pl.col("school_id") == row["school_id"])
-    reasons = mine.select(_reason(spec).alias("reason"), "percentile")
-    tally = dict(reasons.group_by("reason").len().sort("reason").iter_rows())
+    mine = mine.with_columns(_reason(spec).alias("_reason"))
+    tally = dict(mine.group_by("_reason").len().sort("_reason").iter_rows())
     n = tally.pop(COUNTED, 0)
-    total = 100.0 * float(reasons.filter(reason=COUNTED)["percentile"].to_numpy().sum())
+    counted = mine.filter(_reason=COUNTED)
+    percentiles = _percentiles(counted, spec)
+    prediction = _prediction(run, row)
+    used, predicted = prediction.get("used"), _predicted(prediction)
     variance = _one(run.polars("variance"), row, [*_PLACE, "group"])
     level = _one(run.polars("levels"), row, [*_PLACE, "group", "school_id"]).get("level")
     norm = _norm(run.norms, row)
@@ -99,12 +124,16 @@ def _account(run: GrowthRun, row: Mapping[str, Any]) -> SchoolAccount:
         rows=mine.height,
         excluded=tally,
         n=n,
-        percentile_sum=total,
+        percentile_sum=float(percentiles.sum()),
+        own_effect=_effect(counted, percentiles, spec) if _simple(spec) and n else None,
         of_rows=_simple(spec),
+        aggregate=_AGGREGATES[spec.school.aggregate],
         result=row,
         within_sd=variance.get("within_sd"),
+        used=used,
+        predicted=predicted,
         prior_mean=variance.get("mean"),
-        kept_share=_share(row, variance),
+        kept_share=None if used == "both" else _share(row, variance, predicted if used == "blp" else None),
         place=_place(row, norm, spec),
         level=level,
         bounds=None if level is None else _bounds(run, row["subject"], level),
@@ -139,9 +168,41 @@ def _norm(norms: Norms, row: Mapping[str, Any]) -> ReferenceNorm | None:
     return next((norm for norm in same if norm.year == row["year"]), same[0] if len(same) == 1 else None)
 
 
-def _share(row: Mapping[str, Any], variance: Mapping[str, Any]) -> float | None:
-    mean, effect, shrunk = variance.get("mean"), row["effect"], row["shrunk"]
-    if None in (mean, effect, shrunk) or effect == mean:
+def _percentiles(counted: pl.DataFrame, spec: GrowthSpec) -> FloatArray:
+    """Return the percentiles that schools are built from [0-100]."""
+    column = PERCENTILE_COLUMNS[spec.school.percentile]
+    scale = 100.0 if column.startswith("percentile") else 1.0
+    return scale * counted[column].cast(pl.Float64).to_numpy()
+
+
+def _effect(counted: pl.DataFrame, percentiles: FloatArray, spec: GrowthSpec) -> float | None:
+    rules = spec.school
+    if rules.aggregate == "trimmed_mean":
+        return None
+    if rules.aggregate == "mean_residual":
+        scaled = rules.residual_scale == "cohort_sd"
+        value = pl.col("residual") / pl.col("residual_sd") if scaled else pl.col("residual")
+        return float(counted.select(value.alias("_value"))["_value"].to_numpy().mean())
+    return float(np.median(percentiles) if rules.aggregate == "median" else percentiles.mean())
+
+
+def _prediction(run: GrowthRun, row: Mapping[str, Any]) -> dict[str, Any]:
+    if "predictions" not in run.frames:
+        return {}
+    return _one(run.polars("predictions"), row, [*_PLACE, "school_id"])
+
+
+def _predicted(prediction: Mapping[str, Any]) -> tuple[float, float] | None:
+    value, error = prediction.get("blp"), prediction.get("blp_se")
+    return None if value is None or error is None else (value, error)
+
+
+def _share(
+    row: Mapping[str, Any], variance: Mapping[str, Any], predicted: tuple[float, float] | None
+) -> float | None:
+    mean, shrunk = variance.get("mean"), row["shrunk"]
+    effect = row["effect"] if predicted is None else predicted[0]
+    if mean is None or effect is None or shrunk is None or effect == mean:
         return None
     return float((shrunk - mean) / (effect - mean))
 
@@ -181,6 +242,9 @@ def _wrong_numbers(account: SchoolAccount) -> list[str]:
     mean, percentile = row["mean_percentile"], row["growth_percentile"]
     if mean is not None and abs(account.percentile_sum / account.n - mean) > SIMPLE * 100:
         wrong.append("mean_percentile")
+    own, effect = account.own_effect, row["effect"]
+    if own is not None and effect is not None and abs(own - effect) > SIMPLE * max(100.0, abs(own)):
+        wrong.append("effect")
     if account.place is not None:
         below, equal, schools = account.place
         if 100.0 * (2 * below + equal) / (2 * schools) != percentile:
@@ -195,8 +259,7 @@ def _wrong_numbers(account: SchoolAccount) -> list[str]:
 def _simple(spec: GrowthSpec) -> bool:
     """Tell whether a school's result is of its rows of one year and subject, each counted once."""
     rules = spec.school
-    several = rules.composite != "none" or rules.years > 1 or rules.share != "none"
-    return not several and rules.percentile == "continuous"
+    return rules.composite == "none" and rules.years == 1 and rules.share == "none"
 
 
 def _lines(a: SchoolAccount) -> list[str]:
@@ -210,19 +273,25 @@ def _lines(a: SchoolAccount) -> list[str]:
     else:
         lines.append(
             f"  Mean percentile: {row['mean_percentile']:.3f}, of {row['n']:,} students; the specification "
-            "weights them, or takes other years, subjects or percentiles"
+            "weights them, or takes other years or subjects"
         )
-    lines.append(f"  Effect: {row['effect']:.3f}, standard error {_number(row['effect_se'])}")
-    if a.within_sd is not None and row["n_effective"]:
+    lines.append(f"  Effect, {a.aggregate}: {row['effect']:.3f}")
+    lines.append(_error(a))
+    effect = row["effect"]
+    if a.predicted is not None:
+        value, error = a.predicted
+        effect = value if a.used == "blp" else effect
         lines.append(
-            f"  (SD of students within schools {a.within_sd:.3f}, "
-            f"as sure as {row['n_effective']:.1f} independent students)"
+            f"  Predicted from the school's results in all years, grades and subjects: {value:.3f}, its "
+            f"error {error:.3f}; {_USED.get(str(a.used), '')}"
         )
     if a.kept_share is not None and a.prior_mean is not None:
         lines.append(
-            f"  Shrunken: {a.prior_mean:.3f} + {a.kept_share:.4f} x "
-            f"({row['effect']:.3f} - {a.prior_mean:.3f}) = {row['shrunk']:.3f}"
+            f"  Shrunken towards the mean of all schools: {a.prior_mean:.3f} + {a.kept_share:.4f} x "
+            f"({effect:.3f} - {_bracketed(a.prior_mean)}) = {row['shrunk']:.3f}"
         )
+    elif row["shrunk"] is not None:
+        lines.append(f"  Shrunken: {row['shrunk']:.3f}")
     if a.place is not None:
         below, equal, schools = a.place
         lines.append(
@@ -236,6 +305,25 @@ def _lines(a: SchoolAccount) -> list[str]:
     if a.level is not None and a.bounds is not None:
         lines.append(f"  Level {a.level}: from {a.bounds[0]:g} to {a.bounds[1]:g}")
     return lines
+
+
+def _error(a: SchoolAccount) -> str:
+    """Return the standard error, and where it comes from if that can be told in a line."""
+    row, sd = a.result, a.within_sd
+    error, independent = row["effect_se"], row["n_effective"]
+    line = f"  Its standard error: {_number(error)}"
+    if sd is None or not independent or error is None:
+        return line
+    if abs(sd / np.sqrt(independent) - error) <= SIMPLE * error:
+        return (
+            f"  Its standard error: {sd:.3f} / square root of {independent:.1f} = {error:.3f} "
+            "(SD of students within schools, independent students)"
+        )
+    return f"{line} (SD of students within schools {sd:.3f}, {independent:.1f} independent students)"
+
+
+def _bracketed(value: float) -> str:
+    return f"({value:.3f})" if value < 0 else f"{value:.3f}"
 
 
 def _number(value: float | None) -> str:

@@ -24,6 +24,10 @@ _STEPS = (1, 5, 10)
 _CURVES = range(1, 100)
 _MOST = 10_000
 """Whole scores that are tried, at most."""
+_PRIOR_STEP = 10.0
+"""By how much prior scores are changed to see what that does [scale-score points]."""
+_SCHOOL = "school_mean:"
+"""How the names of columns begin that are of the school and not of the student."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,10 +42,16 @@ class StudentAccount:
     """Prior scores in the model, as (subject grade year, score); empty without the table."""
     columns: tuple[tuple[str, float], ...] = ()
     """What else students are compared by, as (column, value)."""
+    students: int | None = None
+    """Students of the cohort that they are compared within."""
+    make_up: float | None = None
+    """What goes with the school's composition and is taken out of the score [scale-score points]."""
     bracket: tuple[tuple[int, float], ...] = ()
     """The curves around the score: (percentile, score up to which it reaches) [scale-score points]."""
     scores: tuple[tuple[int, float], ...] = ()
     """What would change it: (percentile, least whole score that earns at least that much)."""
+    otherwise: tuple[tuple[str, int], ...] = ()
+    """What else would change it: (what would have been recorded, percentile on the same curves)."""
 
     def __repr__(self) -> str:
         f = self.facts
@@ -50,15 +60,29 @@ class StudentAccount:
         ]
         if f["cohort"] is None:
             return lines[0]
-        lines.append(f"  Compared within {f['cohort']} ({f['norm_group']}).")
-        for name, score in self.priors:
-            lines.append(f"  Prior score {name}: {_plain(score)}")
-        if self.columns:
-            lines.append("  Compared by: " + ", ".join(f"{name} = {_plain(x)}" for name, x in self.columns))
-        for percentile, score in self.bracket:
-            lines.append(f"  Percentile {percentile} of such students reaches up to {score:.2f}.")
-        for percentile, score in self.scores:
-            lines.append(f"  Percentile {percentile} or more: from a score of {_plain(score)} on.")
+        among = f"the {self.students:,} of " if self.students else ""
+        lines.append(f"  Compared among {among}{f['cohort']} ({f['norm_group']}) with students who have")
+        alike = [f"    {name} = {_plain(value)}" for name, value in (*self.priors, *self.columns)]
+        lines += alike or ["    similar prior scores (and traits, if there are such)"]
+        if self.make_up is not None:
+            lines.append(
+                f"  Left out of the comparison: {self.make_up:+.1f} points that go with the school's make-up."
+            )
+        if f.get("expected_score") is not None:
+            lines.append(_expected(f))
+        if self.bracket:
+            lines.append(_around(self.bracket, f["sgp"]))
+        if self.scores:
+            steps = ", ".join(f"{percentile} from {_plain(score)} on" for percentile, score in self.scores)
+            lines.append(f"  With another score, at least percentile {steps}.")
+        if self.otherwise:
+            lines.append("  With something else recorded:")
+            lines += [f"    {what}: percentile {percentile}" for what, percentile in self.otherwise]
+        if f.get("sgp_simex") is not None:
+            lines.append(
+                f"  Corrected for the measurement error of prior scores: {f['sgp_simex']}, ranked "
+                f"{f['sgp_simex_ranked']}; made for averages of many students."
+            )
         return "\n".join(lines)
 
 
@@ -119,8 +143,15 @@ def _with_curves(account: StudentAccount, met: Met, at: Any) -> StudentAccount: 
         for prior, score in zip(panel.pattern.priors, panel.priors[0], strict=True)
     )
     columns = tuple(zip(panel.covariate_names, map(float, panel.covariates[0]), strict=True))
-    account = replace(account, priors=priors, columns=columns)
+    account = replace(
+        account,
+        priors=priors,
+        columns=columns,
+        students=met.model.n,
+        make_up=_make_up(met, panel),
+    )
     with threadpool_limits(limits=1, user_api="blas"):
+        account = replace(account, otherwise=_otherwise(met, panel))
         growth = student_growth(panel, met.spec, frozen=met.model, n_jobs=1)
         if not isinstance(growth, QuantileGrowth | NormalGrowth):
             return account
@@ -170,6 +201,54 @@ def _other_scores(met: Met, panel: Panel, sgp: int) -> tuple[tuple[int, float], 
         if enough.size:
             found.append((percentile, float(scores[enough[0]])))
     return tuple(found)
+
+
+def _make_up(met: Met, panel: Panel) -> float | None:
+    if met.panel.offset is None or panel.offset is None or not met.panel.offset.any():
+        return None
+    return float(panel.offset[0])
+
+
+def _otherwise(met: Met, panel: Panel) -> tuple[tuple[str, int], ...]:
+    """Place the student with one other fact at a time: a flag turned round, a prior score 10 points off.
+
+    Flags that another column is made from, by interaction, are left out. The school's composition stays.
+    """
+    names = panel.covariate_names
+    made_from = {part for name in names if not name.startswith(_SCHOOL) for part in name.split(":")[1:]}
+    made_from |= {name.split(":")[0] for name in names if ":" in name and not name.startswith(_SCHOOL)}
+    changes: list[tuple[str, str, int, float]] = []
+    for k, name in enumerate(names):
+        if name in met.spec.peers.flags and name not in made_from:
+            other = 1.0 - float(panel.covariates[0, k])
+            changes.append((f"{name} = {_plain(other)}", "covariates", k, other))
+    if "prior" not in made_from:
+        for k, prior in enumerate(panel.pattern.priors):
+            for step in (-_PRIOR_STEP, _PRIOR_STEP):
+                score = float(panel.priors[0, k]) + step
+                what = f"{prior.subject} grade {prior.grade}, {panel.year - prior.lag} = {_plain(score)}"
+                changes.append((what, "priors", k, score))
+    if not changes:
+        return ()
+    many = one_student(panel, np.zeros(len(changes), dtype=np.int64))
+    many = replace(many, covariates=many.covariates.copy(), priors=many.priors.copy())
+    for row, (_, array, column, value) in enumerate(changes):
+        getattr(many, array)[row, column] = value
+    placed = student_growth(many, met.spec, frozen=met.model, n_jobs=1).sgp
+    return tuple((what, int(sgp)) for (what, *_), sgp in zip(changes, placed, strict=True))
+
+
+def _expected(facts: dict[str, Any]) -> str:
+    off = facts["residual"]
+    side = "above" if off >= 0 else "below"
+    return f"  Their typical score is {facts['expected_score']:.1f}; this one lies {abs(off):.1f} {side} it."
+
+
+def _around(bracket: tuple[tuple[int, float], ...], sgp: int) -> str:
+    """Say between which scores the percentile lies."""
+    above = [f"above {score:.2f}" for percentile, score in bracket if percentile < sgp]
+    upto = [f"up to {score:.2f}" for percentile, score in bracket if percentile >= sgp]
+    return f"  Percentile {sgp} of such students: scores {' and '.join(above + upto)}."
 
 
 def _reach(scores: Sequence[float] | Any, sign: int) -> float:  # noqa: ANN401
