@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from scipy.sparse import block_diag, eye_array, hstack, vstack
 
 from growth.errors import GrowthError
 from growth.release import suppression
@@ -103,6 +104,46 @@ def test_hardly_more_is_hidden_than_by_programs_alone(monkeypatch: pytest.Monkey
     lost = np.count_nonzero(may & ~exact)
     assert lost > 0
     assert abs(np.count_nonzero(may & ~quick) - lost) <= 0.15 * lost + 1
+
+
+def test_subjects_together_give_nothing_away_either() -> None:
+    """Results over all subjects add up to those of each: the three tables are attacked as one."""
+    parts = [
+        city(16, seed).with_columns(pl.lit(name).alias("subject")) for seed, name in ((1, "A"), (2, "B"))
+    ]
+    keys = ["year", "subject", "group", "school_id"]
+    every = parts[0].select("school_id").unique().join(pl.concat(parts).select("group").unique(), how="cross")
+    parts = [every.join(part, on=["school_id", "group"], how="left") for part in parts]
+    parts = [part.with_columns(pl.col("n").fill_null(0), pl.col("year", "subject").max()) for part in parts]
+    both = parts[0].join(parts[1], on=["school_id", "group"], suffix="_other")
+    whole = both.select(
+        "school_id", "group", pl.col("n") + pl.col("n_other"), "year", pl.lit("ALL").alias("subject")
+    )
+    counts = pl.concat([*parts, whole], how="diagonal")
+    told = shown_results(counts, GrowthSpec.preset("core")).select(*keys, "shown")
+    tables, shown, sensitive = [], [], []
+    for part in counts.partition_by("subject", maintain_order=True):
+        table, cells, may = count_table(part, (LEAST, LEAST))
+        safe = np.where(table.unit < 0, may, False)
+        safe[cells] = part.join(told, on=keys, how="left", maintain_order="left")["shown"].to_numpy()
+        tables.append(table)
+        shown.append(safe)
+        sensitive.append(table.sensitive)
+    one = eye_array(len(tables[0].value))
+    sums = hstack([one, one, -one])
+    joint = CountTable(
+        value=np.concatenate([table.value for table in tables]),
+        relations=vstack([block_diag([table.relations for table in tables]), sums], format="csr"),
+        unit=np.concatenate([table.unit for table in tables]),
+        sensitive=np.concatenate(sensitive),
+        cost=np.concatenate([table.cost for table in tables]),
+    )
+    assert not (joint.relations @ joint.value).any()
+    cells = np.flatnonzero(joint.sensitive)
+    assert len(cells) > 100
+    for cell in cells[::2].tolist():
+        low, high = bounds(joint, np.concatenate(shown), cell)
+        assert high - low >= LEAST - CLOSE
 
 
 def test_a_school_may_be_shown_from_fewer_than_its_groups() -> None:

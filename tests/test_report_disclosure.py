@@ -187,3 +187,6 @@ def test_every_percentage_of_a_group_is_of_numbers_that_are_told() -> None:
         own = [school for school, place in places if place == district]
         assert data["districts"]["n"][at] == sum(told[s, "All students"] or 0 for s in own)
     assert not re.findall(r'"(mean|median)_percentile"', page)
+    for others in data["similar"]:
+        # the order of similar schools, and no distances, which would locate hidden shares
+        assert all(isinstance(other, int) and isinstance(signs, str) for other, signs in others or ())

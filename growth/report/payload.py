@@ -173,14 +173,16 @@ def _span(span: str) -> str:
 
 
 def _similar(results: Results, codes: Mapping[str, list[Any]]) -> list[list[list[Any]] | None]:
-    """Return per school its similar schools: place in the list of schools, distance, signs."""
+    """Return per school its similar schools, nearest first: place in the list of schools, signs.
+
+    No distances: several of them would locate a school's hidden shares of groups.
+    """
     place = {school: at for at, school in enumerate(codes["school_id"])}
     found: list[list[list[Any]] | None] = [None] * len(place)
     rows = results.comparisons.similar
-    columns = ("school_id", "other_id", "distance", "verdicts")
-    for school, other, distance, verdicts in rows.select(columns).iter_rows():
+    for school, other, verdicts in rows.select("school_id", "other_id", "verdicts").iter_rows():
         own = found[place[school]] or []
-        own.append([place[other], round(distance, 2), verdicts])
+        own.append([place[other], verdicts])
         found[place[school]] = own
     return found
 

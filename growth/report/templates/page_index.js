@@ -91,7 +91,7 @@ function pairsPart(school) {
   const part = make("section", { class: "pairs" }, textual("h2", "", "Partner school"));
   if (alone) part.append(para(fill(words.pair_alone, { reason: alone[1] })));
   for (const at of mine) part.append(make("p", {}, ...pairText(at)));
-  if (mine.length) part.append(compared("This school and its partner", [[school, 0, null], ...mine.map((at) => [pairs.partner[at], 0, null])]));
+  if (mine.length) part.append(compared("This school and its partner", [[school, null], ...mine.map((at) => [pairs.partner[at], null])]));
   if (helped.length) part.append(para(words.pair_helps), make("ul", {}, ...helped.map((at) => make("li", {}, linkTo(pairs.school[at])))));
   return [part];
 }

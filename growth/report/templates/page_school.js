@@ -139,7 +139,7 @@ function shareOf(school, flag) {
 function compared(caption, lines) {
   const latest = (one, subject) => resultsOf(one).map(result).find((row) => row.group === data.everyone && row.subject === subject && row.year === data.years.length - 1);
   const [[school]] = lines;
-  const line = ([other, , verdicts]) => {
+  const line = ([other, verdicts]) => {
     const th = make("th", { scope: "row" }, other === school ? textual("strong", "", schools.name[other]) : linkTo(other));
     const cells = data.subjects.map((_, subject) => {
       const row = latest(other, subject);
@@ -160,7 +160,7 @@ function similarPart(school) {
   const others = data.similar[school];
   if (!others) { part.append(para(words.similar_none)); return part; }
   part.append(para(words.similar));
-  part.append(compared("This school and the schools most like it", [[school, 0, null], ...others]));
+  part.append(compared("This school and the schools most like it", [[school, null], ...others]));
   return part;
 }
 function showSchool(id) {
