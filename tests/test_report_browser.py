@@ -281,6 +281,9 @@ def test_a_phone_never_scrolls_sideways(tab: Tab, page: Path) -> None:
     for fragment in ("", "#school=S0044"):
         tab.open(page, fragment)
         assert tab.do("document.documentElement.scrollWidth") <= 390
+        wide = those(tab, ".tablebox", "e.scrollWidth > e.clientWidth")
+        reached = "e.scrollWidth > e.clientWidth && e.tabIndex === 0 && e.role === 'region' && e.ariaLabel"
+        assert those(tab, ".tablebox", reached) == wide > 0
 
 
 def test_everything_has_a_name(tab: Tab, page: Path) -> None:

@@ -1,3 +1,13 @@
+// Tables that are wider than the screen can be scrolled by keyboard.
+function reachable() {
+  for (const box of document.querySelectorAll(".tablebox")) {
+    const wide = box.scrollWidth > box.clientWidth;
+    const given = { tabindex: "0", role: "region", "aria-label": box.querySelector("caption")?.textContent.trim() ?? "Table" };
+    for (const [name, value] of Object.entries(given)) if (wide) box.setAttribute(name, value); else box.removeAttribute(name);
+  }
+}
+addEventListener("resize", reachable);
+
 // Which part of the page shows: the address says so.
 const TITLE = document.title;
 function route(moveFocus) {
@@ -11,11 +21,13 @@ function route(moveFocus) {
     showSchool(id);
     finder.value = "";
     suggest();
+    reachable();
     document.title = `${byId("school-name").textContent} · ${TITLE}`;
     if (moveFocus) { scrollTo({ top: 0, behavior: "instant" }); byId("school-name").focus({ preventScroll: true }); }
     return;
   }
   document.title = TITLE;
+  reachable();
   setTimeout(drawRest, 300);
   if (!before && location.hash.length > 1) byId(location.hash.slice(1))?.scrollIntoView({ behavior: "instant" });
 }
