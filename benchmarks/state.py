@@ -25,6 +25,23 @@ SECONDS, GIGABYTES, THREADS = 360.0, 8.0, 2
 """What is asked, on so many cores."""
 YEAR = 2025
 GRADES = (4, 5, 6, 7, 8, 11)
+KINDS: dict[str, dict[str, Any]] = {
+    "core": {},
+    "simex": {
+        "measurement.csem": "column",
+        "peers.composition": "one_step",
+        "simex.use": "simex",
+        "simex.lambdas": [1.0, 2.0],
+        "simex.replicates": 10,
+    },
+    "intervals": {
+        "measurement.csem": "column",
+        "intervals.sources": ["measurement", "curves"],
+        "intervals.refits": 20,
+    },
+    "refit": {"school.standard_error": "refit", "school.replicates": 20},
+}
+"""What is asked for beside preset core, by name."""
 _UNTESTED = (0, 1, 2, 9, 10, 12)
 _PIECE = 100_000
 """Tested students of a simulated system; a state is made of as many as it takes."""
@@ -38,10 +55,10 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--tested", type=int, default=TESTED, help="students tested in the latest year")
     options.add_argument("--file", type=Path, help="keep the table here, and use it if it is there")
-    options.add_argument("--measure", action="store_true", help="compute FILE in this process (internal)")
+    options.add_argument("--measure", choices=KINDS, help="compute FILE in this process (internal)")
     chosen = options.parse_args()
     if chosen.measure:
-        print(json.dumps(measure(chosen.file)))
+        print(json.dumps(measure(chosen.file, chosen.measure)))
         return 0
     with tempfile.TemporaryDirectory(prefix="growth-state-") as folder:
         file = chosen.file or Path(folder) / "state.parquet"
@@ -99,9 +116,9 @@ def _system(place: int, tested: int, others: int) -> Any:  # noqa: ANN401
     return pl.concat([table, untested]).with_columns(own)
 
 
-def measured(file: Path) -> dict[str, Any]:
+def measured(file: Path, kind: str = "core") -> dict[str, Any]:
     """Compute a table in a fresh process and return what it took."""
-    command = [sys.executable, "-m", "benchmarks.state", "--measure", "--file", str(file)]
+    command = [sys.executable, "-m", "benchmarks.state", "--measure", kind, "--file", str(file)]
     environment = os.environ | {"PYTHONPATH": str(HERE.parent), "POLARS_MAX_THREADS": str(THREADS)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -109,27 +126,33 @@ def measured(file: Path) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-def specification(rows: int) -> Any:  # noqa: ANN401
-    """Return preset core in the grades with priors; small tables have small cohorts."""
+def specification(rows: int, kind: str = "core") -> Any:  # noqa: ANN401
+    """Return preset core in the grades with priors, and more; small tables have small cohorts."""
     from growth import GrowthSpec
 
     smallest = min(_LEAST_COHORT, max(20, rows // 200))
-    return GrowthSpec.preset("core").replace({"cohorts.grades": GRADES, "cohorts.min_cohort": smallest})
+    plain = GrowthSpec.preset("core").replace({"cohorts.grades": GRADES, "cohorts.min_cohort": smallest})
+    return plain.replace(KINDS[kind])
 
 
-def measure(file: Path) -> dict[str, Any]:
+def measure(file: Path, kind: str) -> dict[str, Any]:
     """Compute a table in this process."""
     import polars as pl
 
     from growth import run
 
-    rows = int(pl.scan_parquet(file).select(pl.len()).collect().item())
+    scan = pl.scan_parquet(file)
+    rows = int(scan.select(pl.len()).collect().item())
+    tested = (
+        scan.filter(pl.col("score").is_not_null(), year=YEAR, subject="ELA").select(pl.len()).collect().item()
+    )
     wall, cpu = time.perf_counter(), time.process_time()
-    result = run(file, specification(rows), n_jobs=THREADS)
+    result = run(file, specification(rows, kind), n_jobs=THREADS)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     students = result.polars("students")
     return {
         "rows": rows,
+        "tested": int(tested),
         "scored": int(students["percentile"].count()),
         "schools": result.polars("schools")["school_id"].n_unique(),
         "cohorts": result.polars("cells").height,
@@ -137,7 +160,7 @@ def measure(file: Path) -> dict[str, Any]:
         "cpu": cpu,
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
         "seconds": result.manifest["seconds"],
-        "outputs": result.manifest["outputs"],
+        "cpu_seconds": result.manifest["cpu_seconds"],
     }
 
 

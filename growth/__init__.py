@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from growth.freeze import FreezeBundle
     from growth.index import assign_levels
     from growth.panel import build_panels, read_table, simulate_table
-    from growth.pipeline import GrowthRun, drift_audit, run
+    from growth.pipeline import GrowthRun, drift_audit, plan, run
     from growth.quantile import QuantileProcess, fit_quantiles
     from growth.report import figures, write_report
     from growth.school import school_growth
@@ -39,6 +39,7 @@ __all__ = [
     "drift_audit",
     "figures",
     "fit_quantiles",
+    "plan",
     "read_table",
     "run",
     "run_study",
@@ -62,6 +63,7 @@ _ROOMS = {
     "drift_audit": "pipeline",
     "figures": "report",
     "fit_quantiles": "quantile",
+    "plan": "pipeline",
     "read_table": "panel",
     "run": "pipeline",
     "run_study": "study",

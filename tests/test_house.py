@@ -64,6 +64,7 @@ FACE = {
     "drift_audit",
     "figures",
     "fit_quantiles",
+    "plan",
     "read_table",
     "run",
     "run_study",

@@ -6,6 +6,7 @@ from growth.cli.check import check
 from growth.cli.diagnose import diagnose_command
 from growth.cli.export import export_command
 from growth.cli.index import index_command, pair_command
+from growth.cli.plan import plan_command
 from growth.cli.report import report_command
 from growth.cli.shared import PRESET_NAMES, app
 from growth.cli.study import compare_command, study_command
@@ -22,6 +23,7 @@ __all__ = [
     "index_command",
     "main",
     "pair_command",
+    "plan_command",
     "report_command",
     "study_command",
     "verify_command",

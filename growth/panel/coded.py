@@ -6,8 +6,8 @@ texts is done once per value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Final
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,21 @@ import polars as pl
 from growth._types import CodeArray
 from growth.panel.values import Parsed, read_id
 
-__all__ = ["as_texts", "by_value", "code_numbers", "coded", "coded_if_few", "is_coded", "smallest"]
+__all__ = [
+    "Store",
+    "as_texts",
+    "by_value",
+    "code_numbers",
+    "coded",
+    "coded_if_few",
+    "each",
+    "is_coded",
+    "smallest",
+    "stacked",
+]
+
+Store: TypeAlias = Callable[[pl.Series], pl.Series]
+"""A column as it was read -> as it is kept."""
 
 _FEW: Final = 8
 """A column is coded if each of its values occurs in so many rows on average ..."""
@@ -39,13 +53,46 @@ def coded_if_few(column: pl.Series) -> pl.Series:
     """Return a text column of few different values as codes; others as they are."""
     if column.dtype != pl.String:
         return column
-    few = all(part.n_unique() * _FEW <= len(part) for part in (column.head(_FIRST), column))
-    return coded(column) if few else column
+    if len(column) > _FIRST and column.head(_FIRST).n_unique() * _FEW > _FIRST:
+        return column
+    values = column.drop_nulls().unique()
+    return column.cast(pl.Enum(values.sort())) if len(values) * _FEW <= len(column) else column
 
 
 def as_texts(frame: pl.DataFrame, columns: Collection[str]) -> pl.DataFrame:
     """Return a frame with the named coded columns as the texts that they stand for."""
     return frame.with_columns(pl.col(name).cast(pl.String) for name in frame.columns if name in columns)
+
+
+def each(frame: pl.DataFrame, store: Store) -> pl.DataFrame:
+    """Return a frame with every column as it is kept."""
+    return pl.DataFrame([store(column) for column in frame])
+
+
+def stacked(parts: Sequence[pl.DataFrame], store: Store) -> pl.DataFrame:
+    """Put frames one under the other, column by column; codes that differ become those of all values.
+
+    Raises
+    ------
+    polars.exceptions.PolarsError
+        They do not have the same columns in the same order, or types do not go together.
+    """
+    if len({tuple(part.columns) for part in parts}) > 1:
+        raise pl.exceptions.ShapeError
+    columns = []
+    for name in parts[0].columns:
+        pieces = [part.select(name) for part in parts]
+        if len({piece.dtypes[0] for piece in pieces}) > 1:
+            pieces = [piece.cast({pl.Enum: _common([piece[name] for piece in pieces])}) for piece in pieces]
+        columns.append(store(pl.concat(pieces, how="vertical_relaxed").to_series()))
+    return pl.DataFrame(columns)
+
+
+def _common(pieces: Sequence[pl.Series]) -> pl.Enum | pl.String:
+    """Return the codes of all values, or text if some of the pieces are."""
+    if not all(map(is_coded, pieces)):
+        return pl.String()
+    return pl.Enum(pl.concat([piece.dtype.categories for piece in pieces]).unique().sort())  # type: ignore[attr-defined]
 
 
 def by_value(column: pl.Series, read: Callable[[pl.Series], Parsed]) -> Parsed:

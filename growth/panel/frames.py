@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -15,17 +15,15 @@ from typing import Any, Literal, TypeAlias
 import polars as pl
 
 from growth.errors import ColumnError, TableError, problem
+from growth.panel.coded import Store, each, stacked
 from growth.panel.databases import Choice, columns_kept, is_address, read_database
-from growth.panel.text_files import TextFormat, read_text_file
+from growth.panel.text_files import Reading, TextFormat, read_text_file
 
 __all__ = ["CallerFrame", "FrameKind", "Loaded", "hand_back", "load"]
 
 CallerFrame: TypeAlias = Any
 """A polars, pandas, pyarrow or DuckDB frame."""
 FrameKind: TypeAlias = Literal["polars", "polars_lazy", "pandas", "pyarrow", "duckdb"]
-
-Store: TypeAlias = Callable[[pl.Series], pl.Series]
-"""A column as it was read -> as it is kept."""
 
 _READABLE = "CSV or Parquet files, addresses of databases, and pandas, polars, pyarrow and DuckDB frames"
 _TEXT_FILES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".tsv", ".tsv.gz")
@@ -80,13 +78,14 @@ def load(
             problem("columns.year_from_file_name needs files", fix="give columns.fixed.year instead")
         )
     if is_address(source):
-        return Loaded(_each(read_database(source, wanted), store), "polars", None)
+        return Loaded(each(read_database(source, wanted), store), "polars", None)
     if isinstance(source, str | Path):
         source = [source]
     named = isinstance(source, list | tuple) and all(isinstance(path, str | Path) for path in source)
     if not named or not len(source):
-        return _stored(_load_frame(source, wanted), store)
-    reading = _Reading(text_columns, wanted, style, store)
+        loaded = _load_frame(source, wanted)
+        return Loaded(each(loaded.frame, store), loaded.kind, loaded.digest)
+    reading = Reading(text_columns, wanted, style, store)
     return _load_files([Path(path) for path in source], reading, name_year)
 
 
@@ -103,17 +102,7 @@ def hand_back(frame: pl.DataFrame, kind: FrameKind) -> CallerFrame:
     return frame.lazy() if kind == "polars_lazy" else frame
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """How files are read; see `load`."""
-
-    text_columns: Choice
-    wanted: Choice | None
-    style: TextFormat
-    store: Store
-
-
-def _load_files(paths: Sequence[Path], reading: _Reading, name_year: bool) -> Loaded:
+def _load_files(paths: Sequence[Path], reading: Reading, name_year: bool) -> Loaded:
     parts, digests = [], []
     for path in paths:
         frame, digest = _load_file(path, reading)
@@ -123,7 +112,7 @@ def _load_files(paths: Sequence[Path], reading: _Reading, name_year: bool) -> Lo
         return Loaded(parts[0], "polars", digests[0])
     digest = hashlib.sha256("".join(digests).encode()).hexdigest()
     try:
-        return Loaded(_stacked(parts, reading.store), "polars", digest)
+        return Loaded(stacked(parts, reading.store), "polars", digest)
     except pl.exceptions.PolarsError:
         raise TableError(
             problem(
@@ -131,27 +120,6 @@ def _load_files(paths: Sequence[Path], reading: _Reading, name_year: bool) -> Lo
                 fix="write them alike, or put them together before",
             )
         ) from None
-
-
-def _stacked(parts: list[pl.DataFrame], store: Store) -> pl.DataFrame:
-    """Put frames one under the other, column by column; codes that differ become text in between."""
-    if len({tuple(part.columns) for part in parts}) > 1:
-        raise pl.exceptions.ShapeError
-    columns = []
-    for name in parts[0].columns:
-        pieces = [part.select(name) for part in parts]
-        if len({piece.dtypes[0] for piece in pieces}) > 1:
-            pieces = [piece.cast({pl.Enum: pl.String}) for piece in pieces]
-        columns.append(store(pl.concat(pieces, how="vertical_relaxed").to_series()))
-    return pl.DataFrame(columns)
-
-
-def _stored(loaded: Loaded, store: Store) -> Loaded:
-    return Loaded(_each(loaded.frame, store), loaded.kind, loaded.digest)
-
-
-def _each(frame: pl.DataFrame, store: Store) -> pl.DataFrame:
-    return pl.DataFrame([store(column) for column in frame])
 
 
 def _with_year(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
@@ -168,13 +136,12 @@ def _with_year(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
     return frame.with_columns(pl.lit(years[0]).alias("year"))
 
 
-def _load_file(path: Path, reading: _Reading) -> tuple[pl.DataFrame, str]:
+def _load_file(path: Path, reading: Reading) -> tuple[pl.DataFrame, str]:
     if not path.is_file():
         raise TableError(problem(f"There is no file {str(path)!r}", fix="check the path"))
     name = path.name.lower()
     if name.endswith(_TEXT_FILES):
-        frame, digest = read_text_file(path, reading.text_columns, reading.wanted, reading.style)
-        return _each(frame, reading.store), digest
+        return read_text_file(path, reading)
     if not name.endswith((".parquet", ".pq")):
         raise TableError(
             problem(
@@ -187,7 +154,7 @@ def _load_file(path: Path, reading: _Reading) -> tuple[pl.DataFrame, str]:
         return frame, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_parquet(path: Path, reading: _Reading) -> pl.DataFrame:
+def _read_parquet(path: Path, reading: Reading) -> pl.DataFrame:
     try:
         columns = list(pl.read_parquet_schema(path))
     except (Exception, pl.exceptions.PanicException):

@@ -2,7 +2,8 @@
 
 Readers of such files are lenient: they fill short lines with blanks, cut long ones where columns are left
 out, and read what follows a stray quote as one field. So one pass over the bytes hashes the file and counts
-the fields of every line, and the number of rows that were read must be the number of lines.
+the fields of every line, and the number of rows that were read must be the number of lines. Large files are
+read piece by piece, cut between lines, and of each piece is kept what is to be kept before the next is read.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +23,13 @@ import polars as pl
 
 from growth._types import BoolArray
 from growth.errors import ColumnError, TableError, problem
+from growth.panel.coded import Store, each, stacked
 
-__all__ = ["TextFormat", "read_text_file"]
+__all__ = ["Reading", "TextFormat", "read_text_file"]
 
 _CHUNK: Final = 1 << 22
+_PIECE: Final = 1 << 26
+"""Bytes of a large file that are read at a time."""
 _DELIMITERS: Final = ",^\t;|"
 _NEWLINE, _RETURN, _QUOTE = 10, 13, 34
 _UTF8_MARK: Final = b"\xef\xbb\xbf"
@@ -45,9 +50,28 @@ class TextFormat:
     encoding: str = "utf-8"
 
 
-def read_text_file(
-    path: Path, text_columns: Choice, wanted: Choice | None, style: TextFormat
-) -> tuple[pl.DataFrame, str]:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How files are read.
+
+    Attributes
+    ----------
+    text_columns : callable
+        Column names -> those whose type must not be guessed.
+    wanted : callable or None
+        Column names -> those to read; None for all.
+    style : TextFormat
+    store : callable
+        What is done to each column as it is read.
+    """
+
+    text_columns: Choice
+    wanted: Choice | None
+    style: TextFormat
+    store: Store
+
+
+def read_text_file(path: Path, reading: Reading) -> tuple[pl.DataFrame, str]:
     """Return the wanted columns and the SHA-256 of the file's bytes.
 
     Raises
@@ -59,6 +83,7 @@ def read_text_file(
         A column name occurs twice.
     """
     source: Any = path
+    style = reading.style
     if style.encoding != "utf-8":
         source = _recoded(path, style.encoding)
     first = _header_line(source, path)
@@ -69,21 +94,50 @@ def read_text_file(
     if len(header) != shape.width:
         raise TableError(_unreadable(path))
     _refuse_repeated(first, delimiter)
-    chosen = header if wanted is None else wanted(header)
+    chosen = header if reading.wanted is None else reading.wanted(header)
     keep = [name for name in header if name in chosen]
-    as_text = dict.fromkeys(text_columns(header), pl.String)
+    as_text = dict.fromkeys(reading.text_columns(header), pl.String)
     options: dict[str, Any] = {"separator": delimiter, "columns": keep}
+    kinds = {name: kind for name, kind in as_text.items() if name in keep}
     if all(name in as_text for name in keep):
-        frame = _read(source, path, infer_schema=False, **options)
+        parts = _parts(source, path, shape, reading.store, infer_schema=False, **options)
     else:
-        options["schema_overrides"] = {name: kind for name, kind in as_text.items() if name in keep}
+        options["schema_overrides"] = kinds
         try:
-            frame = _read(source, path, infer_schema_length=_ROWS_GUESSED_FROM, **options)
+            guess = _read(source, path, n_rows=1, infer_schema_length=_ROWS_GUESSED_FROM, **options)
+            options["schema_overrides"] = dict(guess.schema)
+            parts = _parts(source, path, shape, reading.store, **options)
         except TableError:  # a column has another type further down
-            frame = _read(source, path, infer_schema_length=None, **options)
+            options["schema_overrides"] = kinds
+            parts = [each(_read(source, path, infer_schema_length=None, **options), reading.store)]
+    frame = parts[0] if len(parts) == 1 else stacked(parts, reading.store)
     if keep and frame.height != shape.lines - 1:
         raise TableError(_unreadable(path))
     return frame, digest
+
+
+def _parts(
+    source: Any,  # noqa: ANN401
+    path: Path,
+    shape: _Shape,
+    store: Store,
+    **options: Any,  # noqa: ANN401
+) -> list[pl.DataFrame]:
+    """Read a file, piece by piece if it is large."""
+    return [each(_read(piece, path, **options), store) for piece in _pieces(source, path, shape)]
+
+
+def _pieces(source: Any, path: Path, shape: _Shape) -> Iterator[Any]:  # noqa: ANN401
+    """Yield a file, or if it is large its pieces, each with the header line before it."""
+    if source is not path or path.suffix.lower() == ".gz" or len(shape.cuts) < 2:
+        yield source
+        return
+    with path.open("rb") as file:
+        header = file.read(shape.cuts[0])
+        for start, end in pairwise([*shape.cuts, path.stat().st_size]):
+            if end > start:
+                file.seek(start)
+                yield header + file.read(end - start)
 
 
 @dataclass(slots=True)
@@ -102,6 +156,10 @@ class _Shape:
     """Delimiters so far in a line that goes on in the next chunk."""
     quoted: bool = False
     last: int = _NEWLINE
+    read: int = 0
+    """Bytes so far."""
+    cuts: list[int] = field(default_factory=list)
+    """Where the header line ends, and then a line every `_PIECE` bytes or so."""
     sha: Any = field(default_factory=hashlib.sha256)
 
     @property
@@ -123,13 +181,23 @@ class _Shape:
             counts[0] += self.fields
             self.fields = len(places) - int(ends[-1]) - 1
             self._count(counts)
+            self._cut(places[ends])
         else:
             self.fields += len(places)
         self.last = chunk[-1]
+        self.read += len(chunk)
 
     def end(self) -> None:
         if self.last != _NEWLINE:
             self._count(np.array([self.fields]))
+
+    def _cut(self, ends: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+        """Note the end of the header line, or of the chunk's last line if a piece ends there."""
+        if not self.cuts:
+            self.cuts.append(int(ends[0]) + 1 + self.read)
+        last = int(ends[-1]) + 1 + self.read
+        if last - self.cuts[-1] >= _PIECE:
+            self.cuts.append(last)
 
     def _count(self, delimiters: np.ndarray[Any, np.dtype[np.int64]]) -> None:
         if not self.lines:

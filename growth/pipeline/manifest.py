@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import polars as pl
@@ -30,17 +30,19 @@ _ROWS_AT_ONCE = 100_000
 
 
 class Clock:
-    """Wall time of the stages of a run."""
+    """Wall time of the stages of a run, and the time of this process's processors."""
 
     def __init__(self) -> None:
         self.started = _now()
         self.seconds: dict[str, float] = {}
-        self._last = perf_counter()
+        self.cpu: dict[str, float] = {}
+        self._last = perf_counter(), process_time()
 
     def lap(self, stage: str) -> None:
         """Book the time since the last lap on `stage`."""
-        now = perf_counter()
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
+        now = perf_counter(), process_time()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now[0] - self._last[0]
+        self.cpu[stage] = self.cpu.get(stage, 0.0) + now[1] - self._last[1]
         self._last = now
 
 
@@ -114,6 +116,7 @@ def manifest(
         "finished": _now(),
         "seconds": {stage: round(seconds, 4) for stage, seconds in clock.seconds.items()},
         "cohorts": dict(stamp.cohorts),
+        "cpu_seconds": {stage: round(seconds, 4) for stage, seconds in clock.cpu.items()},
         "cells": cells.to_dicts(),
         "certificates": {
             "cohorts": cells.height,
