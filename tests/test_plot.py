@@ -130,6 +130,25 @@ def test_projections_say_why_there_are_none(city: SimulatedSystem, real: GrowthR
     assert young not in text
 
 
+def test_a_base_years_curves_project_later_years() -> None:
+    table = simulate_table(3_000, 12, years=2, seed=6).table
+    spec = {"cohorts": {"min_cohort": 100, "other_priors": 1}}
+    base = run(table.filter(pl.col("year") < 2025), spec)
+    later = run(table, freeze=base.freeze())
+    row = later.polars("students").filter(pl.col("sgp").is_not_null(), subject="MATH", grade=5)
+    student_id = row["student_id"][0]
+    projected = student_projection(later, student_id, table).filter(subject="MATH")
+    assert projected.select("year", "cohort").row(0) == (2026, "MATH 2024, grade 6 (2 prior scores)")
+    own = table.filter(pl.col("student_id") == student_id, pl.col("score").is_not_null())
+    scores = {
+        (r["subject"], 2025 - r["year"], r["grade"]): np.array([float(r["score"])])
+        for r in own.iter_rows(named=True)
+    }
+    steps = growth_paths(base.curves.of_year(2024).cohorts, Traveller(scores), base.spec)
+    ends = _upper_ends(next(step for step in steps if step.subject == "MATH"))
+    np.testing.assert_allclose([projected[f"p{p}"][0] for p in FAN], ends, rtol=0, atol=ROUNDED)
+
+
 def test_the_student_chart_has_history_fan_and_projection(city: SimulatedSystem, real: GrowthRun) -> None:
     pytest.importorskip("vl_convert", reason="charts need the extra: report")
     students = real.polars("students").filter(pl.col("sgp").is_not_null())

@@ -120,7 +120,7 @@ def _row(
     # curve c + 1 is the upper end of the scores that earn SGP c, as in `percentile_cuts`
     ends = path_at(step, [percentile + 1 for percentile in FAN])[0].round(1)
     priors = len(step.cohort.pattern)
-    cohort = f"{subject} {step.cohort.year}, grade {step.grade}, {priors} prior score{'s' * (priors > 1)}"
+    cohort = f"{subject} {step.cohort.year}, grade {step.grade} ({priors} prior score{'s' * (priors > 1)})"
     return subject, row["year"] + step.ahead, step.grade, *map(float, ends), cohort, None
 
 

@@ -97,8 +97,8 @@ def _ahead(
     if row["reason"] is not None:
         return [], wrap(f"No projection: {row['reason']}", _WORDS)
     told = (
-        f"Grey, {row['year']}: where 90 and 50 of 100 go if the next grade {row['grade']} grows as this "
-        f"year's did (curves of {row['cohort']}) and the student's circumstances stay. A range, not a target."
+        f"Grey, {row['year']}: where 90 and 50 of 100 go if students grow as in {row['cohort']}, and the "
+        "student's circumstances stay. A range, not a target."
     )
     return [last, row], wrap(told, _WORDS)
 
