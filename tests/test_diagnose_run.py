@@ -16,7 +16,7 @@ from benchmarks.diagnostics import FAULTS, Fault, examined
 from growth import GrowthRun, GrowthSpec
 from growth.cli import app
 from growth.diagnose import RULES, Diagnostics, HeldOut, diagnose, render_page
-from growth.diagnose.held_out import cross_validate, pinball
+from growth.diagnose.held_out import _places, cross_validate, pinball
 from growth.errors import GrowthError, SpecError
 from growth.panel import Panel, build_panels, read_table
 from growth.quantile import fit_quantiles
@@ -143,6 +143,24 @@ class TestHeldOut:
     def panel(self, city: pl.DataFrame) -> Panel:
         spec = GrowthSpec.preset("sgp")
         return build_panels(read_table(city, spec), spec).panels[0]
+
+    @pytest.mark.parametrize("engine", ["normal", "residual_gain", "eiv"])
+    def test_engines_without_quantile_fits_are_judged_too(self, engine: str, city: pl.DataFrame) -> None:
+        changes: dict[str, object] = {"student.engine": engine, "peers.composition": "none"}
+        if engine == "eiv":
+            changes |= {"measurement.csem": "column", "student.not_definite": "partial"}
+        spec = GrowthSpec.preset("core").replace(changes)
+        found = diagnose(growth.run(city, spec), city)
+        assert found.verdict("held_out_coverage") == found.verdict("held_out_loss") == "ok"
+        rows = found["held_out"]
+        assert (rows["below"] - rows["tau"]).abs().max() < 0.08  # type: ignore[operator]
+        assert rows["loss_held_out"].mean() > rows["loss"].mean()  # type: ignore[operator]
+
+    def test_places_among_curves(self) -> None:
+        curves = np.array([[10.0, 20.0, 30.0]] * 4)
+        taus = np.array([0.25, 0.5, 0.75])
+        found = _places(np.array([20.0, 15.0, 30.0, 25.0]), curves, taus)
+        assert found == pytest.approx([0.5, 0.375, 0.75, 0.625])
 
     def test_folds_are_at_least_two(self) -> None:
         with pytest.raises(SpecError, match="folds = 1"):

@@ -3,7 +3,8 @@
 Every cohort is fitted, then refitted once per fold without the fold's schools, starting from the full fit;
 the refits are as exact as any fit. Students are left out school by school, because students of one school
 resemble each other: leaving out single students would measure too little. Knots stay where all students put
-them.
+them, and so does what is taken out for composition in two steps. What the curves of engines without quantile
+fits are, `growth.student.held_out` says.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from growth.panel import Panel, PanelSet, StudentTable, build_panels, read_table
 from growth.parallel import Crew, Shared
 from growth.pipeline import GrowthRun
 from growth.quantile import QuantileProcess, fit_quantiles
-from growth.spec import GrowthSpec, Intervals, Simex
+from growth.spec import GrowthSpec, Intervals, Peers, Simex
 from growth.spec.model import Measurement
-from growth.student import compose
+from growth.student import compose, fitted_curves, held_out_curves
 from growth.student.composition import without_composition
 from growth.student.design import spline_terms
 
@@ -79,7 +80,7 @@ def held_out(
     Parameters
     ----------
     run : GrowthRun
-        Of the engine ``quantile``, fitted on its own students.
+        Fitted on its own students.
     table : path, frame or StudentTable
         The one that the run was made from.
     how : HeldOut
@@ -102,9 +103,10 @@ def held_out(
     if reason := _not_possible(run):
         coverage, loss = (Finding(name, empty, reason) for name in ("held_out_coverage", "held_out_loss"))
         return pl.DataFrame(), coverage, loss
-    spec = run.spec.model_copy(
-        update={"measurement": Measurement(), "simex": Simex(), "intervals": Intervals(sources=())}
-    )
+    idle: dict[str, object] = {"simex": Simex(), "intervals": Intervals(sources=())}
+    if run.spec.student.engine != "eiv":
+        idle["measurement"] = Measurement()
+    spec = run.spec.model_copy(update=idle)
     source = table if isinstance(table, StudentTable) else read_table(table, run.spec)
     panels = build_panels(source, spec)
     _require_same(run, source, panels)
@@ -152,8 +154,8 @@ def _require_same(run: GrowthRun, source: StudentTable, panels: PanelSet) -> Non
 
 
 def _not_possible(run: GrowthRun) -> str:
-    if run.spec.student.engine != "quantile":
-        return f"The engine {run.spec.student.engine!r} has no curves to leave schools out of."
+    if run.spec.student.engine == "eiv" and run.spec.measurement.csem == "function":
+        return "The engine 'eiv' needs the CSEM of the priors, and the run had it from a function."
     if "curves" in ((run.manifest.get("freeze") or {}).get("parts") or ()):
         return "Frozen curves were not fitted to these students: all of calibration is held out."
     return ""
@@ -190,6 +192,8 @@ class _LeftOut:
 def cross_validate(panel: Panel, spec: GrowthSpec, fold: IntArray, folds: int) -> Losses:
     """Fit a cohort with and without each fold; `fold` has shape (n,)."""
     placed = without_composition(panel) if spec.peers.composition == "two_step" else panel
+    if spec.student.engine != "quantile":
+        return _of_engine(placed, spec, fold)
     terms = spline_terms(placed, spec)
     design, score = terms.matrix, placed.score
     taus = spec.quantiles.grid()
@@ -205,6 +209,28 @@ def cross_validate(panel: Panel, spec: GrowthSpec, fold: IntArray, folds: int) -
         placed_there = again.score(design[left], score[left], rearrange=spec.quantiles.rearrange, n_jobs=1)
         percentile[left] = placed_there.percentile
     return Losses(inside, outside / len(score), percentile)
+
+
+def _of_engine(panel: Panel, spec: GrowthSpec, fold: IntArray) -> Losses:
+    """Do the same with an engine that has no quantile fits."""
+    plain = spec.model_copy(
+        update={"peers": Peers()}
+    )  # the panel has its columns, and is without composition
+    taus, score = spec.quantiles.grid(), panel.score[:, None]
+    inside, outside = fitted_curves(panel, plain, taus), held_out_curves(panel, plain, fold, taus)
+    means = [((score - q) * (taus - (score < q))).mean(axis=0) for q in (inside, outside)]
+    return Losses(means[0], means[1], _places(panel.score, outside, taus))
+
+
+def _places(score: FloatArray, curves: FloatArray, taus: FloatArray) -> FloatArray:
+    """Return where scores lie among increasing curves, interpolated, shape (n,)."""
+    known = np.concatenate([[0.0], taus, [1.0]])
+    low, high = curves[:, :1] - np.ptp(curves), curves[:, -1:] + np.ptp(curves)
+    rungs = np.hstack([low, curves, high])
+    at = np.clip((rungs < score[:, None]).sum(axis=1), 1, len(known) - 1)
+    below, above = (np.take_along_axis(rungs, at[:, None] - k, axis=1)[:, 0] for k in (1, 0))
+    share = np.clip((score - below) / np.maximum(above - below, 1e-12), 0.0, 1.0)
+    return np.asarray(known[at - 1] + share * (known[at] - known[at - 1]))
 
 
 def pinball(process: QuantileProcess, design: FloatArray, score: FloatArray, rearrange: bool) -> FloatArray:

@@ -7,7 +7,7 @@ from growth.student.engines.normal import NormalGrowth
 from growth.student.engines.quantile import QuantileGrowth, placed_again
 from growth.student.frozen import CohortKey, FrozenCohort, FrozenCurves
 from growth.student.growth import frozen_cohort, percentile_cuts, student_growth
-from growth.student.held_out import held_out_curves
+from growth.student.held_out import fitted_curves, held_out_curves
 from growth.student.intervals import StudentIntervals, student_intervals
 from growth.student.paths import Step, Traveller, growth_paths, path_at, require_projectable
 from growth.student.result import StudentGrowth
@@ -26,6 +26,7 @@ __all__ = [
     "StudentIntervals",
     "Traveller",
     "compose",
+    "fitted_curves",
     "frozen_cohort",
     "growth_paths",
     "growth_sentence",

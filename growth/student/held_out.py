@@ -32,7 +32,7 @@ from growth.student.engines.eiv import require_known_errors
 from growth.student.engines.linear import predicted
 from growth.student.engines.normal import course_of_spread
 
-__all__ = ["held_out_curves"]
+__all__ = ["fitted_curves", "held_out_curves"]
 
 _Fit: TypeAlias = Callable[[Panel, BoolArray, BoolArray], FloatArray]
 """(cohort with the scores to fit, rows to fit, rows to foresee) -> curves of the latter, shape (r, m)."""
@@ -90,6 +90,12 @@ def held_out_curves(
         found = fit(replace(panel, score=panel.score - shift), ~left, left)
         curves[left] = found + shift[left, None]
     return curves
+
+
+def fitted_curves(panel: Panel, spec: GrowthSpec, taus: FloatArray) -> FloatArray:
+    """Return every student's conditional quantiles from the fit to all, shape (n, m)."""
+    everybody = np.ones(len(panel), dtype=np.bool_)
+    return _engine(panel, spec, taus)(panel, everybody, everybody)
 
 
 def _engine(panel: Panel, spec: GrowthSpec, taus: FloatArray) -> _Fit:
