@@ -31,6 +31,7 @@ from itertools import combinations
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
 from growth.study.selection.people import BLOCK
@@ -66,19 +67,18 @@ class Foreseen:
 
     loss: FloatArray
     """Check losses [scale-score points]."""
-    below: FloatArray
-    """1 where the score lies below the curve, 1/2 where on it."""
+    halves_below: NDArray[np.int8]
+    """2 where the score lies below the curve, 1 where on it, else 0."""
 
     @classmethod
     def empty(cls, n: int) -> Foreseen:
         """Return room for n results."""
-        return cls(np.empty((n, len(TAUS))), np.empty((n, len(TAUS))))
+        return cls(np.empty((n, len(TAUS))), np.empty((n, len(TAUS)), dtype=np.int8))
 
     def put(self, rows: IntArray, score: FloatArray, curves: FloatArray) -> None:
         """Note the results `rows`, with scores of shape (r,) and curves of shape (r, m)."""
         self.loss[rows] = check_loss(score, curves, TAUS)
-        above = score[:, None]
-        self.below[rows] = (above < curves) + 0.5 * (above == curves)
+        self.halves_below[rows] = (score[:, None] < curves).astype(np.int8) + (score[:, None] <= curves)
 
 
 def check_loss(score: FloatArray, curves: FloatArray, taus: FloatArray) -> FloatArray:
@@ -157,9 +157,9 @@ def difference_table(
     label = common.select(pl.coalesce(unit, pl.lit("\0") + pl.col("student_id"))).to_series()
     place = label.rank("dense").to_numpy().astype(np.int64) - 1
     z = critical(len(names))
-    subjects = [(ALL, np.arange(common.height))]
     parts = [(str(subject), rows) for (subject,), rows in _parts(common, ["subject"])]
-    subjects += parts if len(parts) > 1 else []
+    parts = [(ALL, np.arange(common.height)), *(parts if len(parts) > 1 else [])]
+    subjects = [(name, rows, np.unique(place[rows], return_inverse=True)[1]) for name, rows in parts]
     whole = _of_block(common, plain)
     overall = whole.mean(axis=1)
     out = []
@@ -167,9 +167,9 @@ def difference_table(
         gap = found[a].loss - found[b].loss
         columns: list[tuple[float | None, FloatArray]] = [(None, 100 * gap.mean(axis=1) / overall)]
         columns += [(float(tau), 100 * gap[:, t] / whole[:, t]) for t, tau in enumerate(TAUS)]
-        for subject, rows in subjects:
+        for subject, rows, member in subjects:
             for tau, values in columns:
-                mean, se, units = mean_and_se(values[rows], place[rows])
+                mean, se, units = mean_and_se(values[rows], member)
                 for one, two, sign in ((a, b, 1.0), (b, a, -1.0)):
                     low, high = sign * mean - z * se, sign * mean + z * se
                     row = (names[one], names[two], subject, tau, units, sign * mean, se, low, high)
@@ -179,17 +179,16 @@ def difference_table(
     return pl.DataFrame(out, types | {"high": pl.Float64, "distinguishable": pl.Boolean}, orient="row")
 
 
-def mean_and_se(values: FloatArray, place: IntArray) -> tuple[float, float, int]:
+def mean_and_se(values: FloatArray, unit: IntArray) -> tuple[float, float, int]:
     """Return the mean, its standard error over units (infinite with fewer than two), and the units.
 
     Parameters
     ----------
     values : ndarray, shape (n,)
-    place : ndarray of int, shape (n,)
-        Unit of each.
+    unit : ndarray of int, shape (n,)
+        Unit of each, 0, 1, ...
     """
     mean = float(values.mean())
-    _, unit = np.unique(place, return_inverse=True)
     total = np.bincount(unit, weights=values - mean)
     units = len(total)
     if units < 2:
@@ -226,7 +225,7 @@ def calibration_table(
             if len(some) < minimum:
                 continue
             for name, one in zip(names, found, strict=True):
-                below = one.below[some].mean(axis=0)
+                below = one.halves_below[some].mean(axis=0) / 2
                 chance = 100 * np.sqrt(TAUS * (1 - TAUS) / len(some))
                 rows += [
                     (
