@@ -102,7 +102,12 @@ class Specification(Made):
         for choice, field in model.model_fields.items():
             values = values_of(field)
             decides = [field.description or "", values and f"<br>*{values}*"]
-            rows.append((f"`{choice}`", f"`{shown(field.default)}`", " ".join(filter(None, decides))))
+            default = (
+                "required"
+                if field.is_required()
+                else f"`{shown(field.get_default(call_default_factory=True))}`"
+            )
+            rows.append((f"`{choice}`", default, " ".join(filter(None, decides))))
             nested += [(choice, each) for each in models_in(field.annotation)]
         text = inspect.getdoc(model) or ""
         own = f"(spec-{name.replace('.', '-')})=\n{'#' * level} `{name}`\n\n{text}\n\n" + table(
@@ -152,7 +157,7 @@ def shown(value: object) -> str:
     """Return a default as TOML has it, as short as it can be."""
     match value:
         case None:
-            return "not given"
+            return "none given"
         case bool():
             return str(value).lower()
         case str():
