@@ -75,7 +75,7 @@ html_static_path = ["_static"]
 html_css_files = ["growth.css"]
 html_math_renderer = "mathml"
 smartquotes = False
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
 copybutton_exclude = ".linenos, .gp, .go"

@@ -102,12 +102,7 @@ class Specification(Made):
         for choice, field in model.model_fields.items():
             values = values_of(field)
             decides = [field.description or "", values and f"<br>*{values}*"]
-            default = (
-                "required"
-                if field.is_required()
-                else f"`{shown(field.get_default(call_default_factory=True))}`"
-            )
-            rows.append((f"`{choice}`", default, " ".join(filter(None, decides))))
+            rows.append((f"`{choice}`", default_of(field), " ".join(filter(None, decides))))
             nested += [(choice, each) for each in models_in(field.annotation)]
         text = inspect.getdoc(model) or ""
         own = f"(spec-{name.replace('.', '-')})=\n{'#' * level} `{name}`\n\n{text}\n\n" + table(
@@ -121,6 +116,14 @@ def models_in(annotation: object) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for each in typing.get_args(annotation) for model in models_in(each)]
+
+
+def default_of(field: FieldInfo) -> str:
+    """Return what a choice is if nothing is said."""
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True)
+    return "none" if default is None else f"`{shown(default)}`"
 
 
 def values_of(field: FieldInfo) -> str:
@@ -156,8 +159,6 @@ def others(annotation: object) -> bool:
 def shown(value: object) -> str:
     """Return a default as TOML has it, as short as it can be."""
     match value:
-        case None:
-            return "none given"
         case bool():
             return str(value).lower()
         case str():
