@@ -34,7 +34,7 @@ from growth.spec import GrowthSpec
 from growth.study import run_study
 
 if TYPE_CHECKING:
-    from distributed import LocalCluster
+    from distributed import Client, LocalCluster
 
 CITY = (2_500, 12)
 """Students tested in the latest year, and schools."""
@@ -115,7 +115,7 @@ def chaos(runs: int, workers: int, pause: float, rng: random.Random) -> Iterator
         with LocalCluster(**settings, silence_logs=logging.CRITICAL) as cluster, Client(cluster) as client:
             for i in range(runs):
                 kind = list(kinds)[i % len(kinds)]
-                client.wait_for_workers(workers)
+                _complete(cluster, client, workers)
                 start = perf_counter()
                 with (
                     killer(cluster, pause, rng) as killed,
@@ -139,10 +139,19 @@ def study(file: Path, spec: GrowthSpec, parts: Path | None) -> object:
     return {name: frame.drop("seconds", strict=False).write_json() for name, frame in found.frames.items()}
 
 
+def _complete(cluster: LocalCluster, client: Client, workers: int) -> None:
+    """Wait for all workers; one that was killed while it started is given up by its keeper, and replaced."""
+    while True:
+        with suppress(TimeoutError):
+            client.wait_for_workers(workers, timeout=20)
+            return
+        cluster.scale(workers)
+
+
 @contextmanager
 def killer(cluster: LocalCluster, pause: float, rng: random.Random) -> Iterator[list[int]]:
     """Kill a worker of the cluster now and then; give the list of those killed."""
-    over, killed, workers = Event(), list[int](), len(cluster.worker_spec)
+    over, killed = Event(), list[int]()
 
     def kill() -> None:
         while not over.wait(pause * rng.uniform(0.2, 1.8)):
@@ -150,7 +159,6 @@ def killer(cluster: LocalCluster, pause: float, rng: random.Random) -> Iterator[
             with suppress(IndexError, ProcessLookupError):
                 os.kill(pid := rng.choice(pids), signal.SIGKILL)
                 killed.append(pid)
-            cluster.scale(workers)  # one that is killed while it starts is given up by its keeper
 
     thread = Thread(target=kill)
     thread.start()

@@ -126,9 +126,18 @@ class Crew:
             ``joblib.parallel_config`` says otherwise.
         folder : Path, optional
             Seen by all workers. Without one, workers apart get a temporary one of this machine.
+
+        Raises
+        ------
+        GrowthError
+            If there is nobody at the cluster.
         """
         backend, _ = get_active_backend(prefer="threads")
-        workers = int(joblib.effective_n_jobs(n_jobs))
+        try:
+            workers = int(joblib.effective_n_jobs(n_jobs))
+        except TimeoutError:
+            what = "The cluster has no workers"
+            raise GrowthError(problem(what, fix="start some: dask worker ADDRESS --nthreads 1")) from None
         apart = n_jobs != 1 and not getattr(backend, "supports_sharedmem", False)
         if not apart:
             return cls(workers, folder, "threading", False)
