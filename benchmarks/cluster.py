@@ -40,7 +40,7 @@ def main() -> None:
     arguments.add_argument("--kinds", nargs="+", default=["SIMEX", "study"], choices=["SIMEX", "study"])
     arguments.add_argument("--out", help="name in benchmarks/results")
     chosen = arguments.parse_args()
-    core = GrowthSpec.preset("core")
+    core = GrowthSpec.preset("core").replace({"cohorts.min_cohort": 100})  # so that warming up is short
     simex = core.replace(SIMEX | {"simex.replicates": chosen.replicates})
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "city.parquet"
