@@ -46,18 +46,20 @@ def plan_command(
             variants=variants,
         )
     cohorts = text_table(
-        "Cohorts", "Cohort", "Fitted on", "Students", "Columns", "Quantiles", "Fits", "CPU [s]"
+        "Cohorts", "Cohort", "Fitted on", "Students", "Columns", "Quantiles", "Fits", "CPU seconds"
     )
     columns = ("cohort", "peers", "students", "columns", "quantiles", "fits", "seconds")
     for key, peers, students, p, taus, fits, seconds in found.cohorts.select(columns).iter_rows():
         on = "priors and peers" if peers else "priors only"
         cohorts.add_row(key, on, f"{students:,}", str(p), str(taus), f"{fits:,}", f"{seconds:.2f}")
     print_table(cohorts)
-    stages = text_table("Work of one process and of all workers", "Stage", "CPU [s]", "On workers [s]")
+    stages = text_table(
+        "Work of one process and of all workers", "Stage", "CPU seconds", "of them on workers"
+    )
     for stage, seconds, parallel in found.stages.iter_rows():
         stages.add_row(stage, f"{seconds:.1f}", f"{parallel:.1f}")
     print_table(stages)
-    clock = text_table("Time by workers as fast as this machine", "Workers", "Wall clock [s]")
+    clock = text_table("Time by workers as fast as this machine", "Workers", "Wall-clock seconds")
     for count, seconds in found.workers.iter_rows():
         clock.add_row(str(count), f"{seconds:.0f}")
     print_table(clock)

@@ -60,6 +60,8 @@ _TEXT_COLUMNS = (
     "Step",
     "Because",
     "Cohort",
+    "Fitted on",
+    "Stage",
     "Norm group",
     "Yours",
     "Read as",
