@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+import growth
 from growth import GrowthSpec, read_table, simulate_table
-from growth.panel import text_files
+from growth.panel import StudentTable, text_files
 from growth.panel.coded import by_value, code_numbers, coded, coded_if_few, is_coded
 from growth.panel.records import Records
 from growth.panel.values import Parsed, read_flag, read_grade, read_id, read_text, read_year
+from growth.pipeline import street
+from growth.pipeline.schools import school_results
 
 PLAIN = GrowthSpec.preset("sgp")
 READERS = {
@@ -153,3 +159,26 @@ class TestLargeTextFiles:
         with_guess = read_table(tmp_path / "state.csv", PLAIN).frame["extra"]
         assert with_guess.dtype == pl.String
         assert (with_guess == "x").sum() == 1
+
+
+def test_a_run_lets_go_of_its_table_before_schools_are_measured(
+    rows: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables: list[weakref.ref[pl.DataFrame]] = []
+    alive: list[bool] = []
+
+    def read(source: Path, spec: GrowthSpec) -> StudentTable:
+        table = read_table(source, spec)
+        tables.append(weakref.ref(table.codes))
+        return table
+
+    def measure(*given: Any, **named: Any) -> Any:  # noqa: ANN401
+        gc.collect()
+        alive.extend(table() is not None for table in tables)
+        return school_results(*given, **named)
+
+    monkeypatch.setattr(street, "read_table", read)
+    monkeypatch.setattr(street, "school_results", measure)
+    rows.write_parquet(tmp_path / "city.parquet")
+    growth.run(tmp_path / "city.parquet", PLAIN.replace({"cohorts.min_cohort": 20}))
+    assert alive == [False]
