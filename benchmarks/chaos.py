@@ -110,7 +110,12 @@ def chaos(runs: int, workers: int, pause: float, rng: random.Random) -> Iterator
             "refits": lambda parts: outputs(file, core.replace(REFIT), parts),
             "study": lambda parts: study(file, core, parts),
         }
-        alone = {kind: compute(None) for kind, compute in kinds.items()}
+        alone: dict[str, object] = {}
+        seconds: dict[str, float] = {}
+        for kind, compute in kinds.items():
+            start = perf_counter()
+            alone[kind] = compute(None)
+            seconds[kind] = perf_counter() - start
         settings = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
         with LocalCluster(**settings, silence_logs=logging.CRITICAL) as cluster, Client(cluster) as client:
             for i in range(runs):
@@ -118,7 +123,7 @@ def chaos(runs: int, workers: int, pause: float, rng: random.Random) -> Iterator
                 _complete(cluster, client, workers)
                 start = perf_counter()
                 with (
-                    killer(cluster, pause, rng) as killed,
+                    killer(cluster, seconds[kind], pause, rng) as killed,
                     joblib.parallel_config(backend="dask", client=client),
                 ):
                     there = kinds[kind](Path(place) / f"parts{i}")
@@ -149,12 +154,17 @@ def _complete(cluster: LocalCluster, client: Client, workers: int) -> None:
 
 
 @contextmanager
-def killer(cluster: LocalCluster, pause: float, rng: random.Random) -> Iterator[list[int]]:
-    """Kill a worker of the cluster now and then; give the list of those killed."""
+def killer(cluster: LocalCluster, alone: float, pause: float, rng: random.Random) -> Iterator[list[int]]:
+    """Kill a worker while the run is young, others now and then; give the list of those killed.
+
+    `alone` is how long the run takes without a cluster, `pause` the mean time between two kills [s].
+    """
     over, killed = Event(), list[int]()
 
     def kill() -> None:
-        while not over.wait(pause * rng.uniform(0.2, 1.8)):
+        wait = alone * rng.uniform(0.1, 0.6)
+        while not over.wait(wait):
+            wait = pause * rng.uniform(0.2, 1.8)
             pids = [nanny.pid for nanny in cluster.workers.values() if nanny.pid is not None]
             with suppress(IndexError, ProcessLookupError):
                 os.kill(pid := rng.choice(pids), signal.SIGKILL)
