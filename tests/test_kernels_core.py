@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.process import algebra, band, core, vertex
+from growth.kernels.process import algebra, band, core, data, vertex
 
 NEAR = 1e-6
 """Rows of the drawn band that were moved by more than this lie on a crowded end of the scale."""
@@ -49,6 +49,9 @@ def drawn(seed: int, m: int = 40) -> Any:  # noqa: ANN401
         step=np.empty(m),
         slope=np.empty(m),
         pick=np.empty(m, np.int64),
+        z=rng.choice([0.0, 1e-12, -0.5, 0.5, 2.0], m),
+        flag=(flag := np.zeros(data.TILE, np.uint8)),
+        flag_words=flag.view(np.int64),
         basis=np.zeros(P, np.int64),
         directions=np.zeros((P, P)),
         vec=np.zeros((14, P)),
@@ -125,3 +128,15 @@ def test_the_last_basis_is_found_where_the_band_holds_it() -> None:
     assert not found(np.full(P, -1))
     work.lines[17] = 0.5 * (work.lines[31] + work.lines[4])
     assert not found(work.rows[place])
+
+
+@pytest.mark.parametrize("reach", [0.0, 1.5, np.inf])
+@pytest.mark.parametrize("m", [40, 64, 200])
+def test_rows_within_reach_change_sign_along_the_direction(m: int, reach: float) -> None:
+    work = drawn(10, m)
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = vertex._within_reach(work, m, reach)
+    expected = [
+        t for t in range(m) if work.sign[t] * work.z[t] > vertex.FLAT and work.r[t] / work.z[t] <= reach
+    ]
+    assert work.pick[:found].tolist() == expected

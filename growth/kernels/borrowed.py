@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from numba import typeof
 from numba.core import cgutils, types
 from numba.core.imputils import impl_ret_borrowed
 from numba.core.typing.templates import AttributeTemplate
@@ -23,7 +24,7 @@ from numba.extending import (
     type_callable,
 )
 
-__all__ = ["borrowed"]
+__all__ = ["borrowed", "type_of_borrowed"]
 
 _Tuple = TypeVar("_Tuple", bound=tuple[Any, ...])
 
@@ -39,6 +40,11 @@ class _Borrowed(types.Type):
         super().__init__(f"borrowed({record})")
 
 
+def type_of_borrowed(record: tuple[Any, ...]) -> Any:  # noqa: ANN401
+    """Return the type with which inner kernels are compiled for this named tuple."""
+    return _Borrowed(typeof(record))
+
+
 @register_model(_Borrowed)
 class _Pointer(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: _Borrowed) -> None:  # noqa: ANN401
@@ -46,7 +52,7 @@ class _Pointer(models.PrimitiveModel):
 
 
 @type_callable(borrowed)
-def _type_of_borrowed(context: Any) -> Any:  # noqa: ANN401
+def _typed_borrowed(context: Any) -> Any:  # noqa: ANN401
     return lambda record: _Borrowed(record) if isinstance(record, types.NamedTuple) else None
 
 

@@ -1,15 +1,19 @@
 """The first fit of an installation: two processes share the compilation of the kernels.
 
 Kernels are read from a cache (`growth.kernels.compiler`) once compiled. When it is empty, compiling takes far
-longer than fitting, and numba compiles one function at a time; so a second process compiles what comes after
-the walk over the taus while this one compiles the walk. Set GROWTH_COMPILE_ALONE=1 to do without it.
+longer than fitting, and numba compiles one function at a time; so a second process compiles the pivoting,
+which this one then reads from the cache, and what comes after the walk over the taus, while this one compiles
+the start and the walk. Set GROWTH_COMPILE_ALONE=1 to do without it.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -60,7 +64,8 @@ def _compile_once() -> None:
     except OSError:
         return  # no second process to be had: kernels are compiled where they are needed
     try:
-        _compile_the_walk()
+        with _no_garbage():
+            _compile_the_walk()
         other.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         pass
@@ -75,22 +80,42 @@ def _is_compiled() -> bool:
     return stats is None or any(Path(stats.cache_path).glob("*.solve_path-*.nbi"))
 
 
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Do not look for garbage: compiling makes millions of objects that stay, a seventh of its time."""
+    used = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if used:
+            gc.enable()
+
+
 def _compile_the_walk() -> None:
     prepared, _, _ = _example(coded=False)
+    _compile_the_start(prepared)
     geometry = prepared.geometry
     start = Start(geometry, geometry.gram.copy(), 1.0, prepared.design.shape[0])
     walk_taus(prepared, _TAUS, None, start)
 
 
-def compile_the_rest() -> None:
-    """Compile what a fit and its scoring need besides the walk."""
-    prepared, matrix, response = _example(coded=True)
+def _compile_the_start(prepared: Prepared) -> None:
     data = prepared.problem
     kernel.cold_start(data, initial_state(prepared), workspace(data), 0.5, 500, 0.5)
-    walked = perfect_fit(prepared, _TAUS)
-    coef, *_ = prove(prepared, _TAUS, walked.basis, walked.ties)
-    reading = Reading(coef, _TAUS, _BLOCKS, rearrange=True, scale=1e5, bounds=(-np.inf, np.inf))
-    reading.scores(matrix, response, None)
+
+
+def compile_the_rest() -> None:
+    """Compile the pivoting, and what a fit and its scoring need besides the walk."""
+    with _no_garbage():
+        prepared, _, _ = _example(coded=False)
+        data = prepared.problem
+        kernel.compile_pivoting(data, initial_state(prepared), workspace(data))
+        prepared, matrix, response = _example(coded=True)
+        walked = perfect_fit(prepared, _TAUS)
+        coef, *_ = prove(prepared, _TAUS, walked.basis, walked.ties)
+        reading = Reading(coef, _TAUS, _BLOCKS, rearrange=True, scale=1e5, bounds=(-np.inf, np.inf))
+        reading.scores(matrix, response, None)
 
 
 def _example(*, coded: bool) -> tuple[Prepared, FloatArray, FloatArray]:

@@ -55,6 +55,7 @@ from growth.kernels.process.data import (
     Work,
 )
 from growth.kernels.process.path import cold_start, solve_path
+from growth.kernels.process.vertex import compile_pivoting
 
 __all__ = [
     "FENCE",
@@ -66,5 +67,6 @@ __all__ = [
     "State",
     "Work",
     "cold_start",
+    "compile_pivoting",
     "solve_path",
 ]

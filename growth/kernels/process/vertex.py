@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numba import boolean, float64, int64
 
 from growth._types import FloatArray, IntArray
+from growth.kernels.borrowed import type_of_borrowed
 from growth.kernels.compiler import inlined, inner
 from growth.kernels.process.algebra import dot
 from growth.kernels.process.band import products, residuals, weighted_sum
-from growth.kernels.process.data import OK, STALLED, TOP, Problem, State, Work
+from growth.kernels.process.data import OK, STALLED, TILE, TOP, Problem, State, Work
+
+FLAT = 1e-11
+"""Along a direction residuals that change by less than this count as unchanged."""
 
 
 @inner
@@ -199,21 +206,28 @@ def select(step: FloatArray, slope: FloatArray, pick: IntArray, n: int, target: 
 
 
 @inner
-def _within_reach(
-    sign: FloatArray, r: FloatArray, z: FloatArray, m: int, reach: float, pick_out: IntArray
-) -> int:
-    """List the rows that change sign within `reach` along z."""
+def _within_reach(work: Work, m: int, reach: float) -> int:
+    """List in ``work.pick`` the rows that change sign within `reach` along ``work.z``; return their number.
+
+    Rows are few among many: they are marked in blocks, which vectorises, and looked for in words of marks.
+    """
+    sign, r, z, pick, flag, words = work.sign, work.r, work.z, work.pick, work.flag, work.flag_words
+    whole = m - m % TILE
     n = 0
-    if reach < np.inf:
-        for t in range(m):
-            q = sign[t] * z[t]
-            if (q > 1e-11) & (sign[t] * r[t] <= reach * q):
-                pick_out[n] = t
-                n += 1
-    else:
-        for t in range(m):
-            pick_out[n] = t
-            n += sign[t] * z[t] > 1e-11
+    for start in range(0, whole, TILE):
+        for i in range(TILE):
+            q = sign[start + i] * z[start + i]
+            flag[i] = (q > FLAT) & (sign[start + i] * r[start + i] <= reach * q)
+        for j in range(TILE // 8):
+            if words[j] != 0:
+                for i in range(8 * j, 8 * j + 8):
+                    pick[n] = start + i
+                    n += flag[i] != 0
+    for t in range(whole, m):
+        q = sign[t] * z[t]
+        if (q > FLAT) & (sign[t] * r[t] <= reach * q):
+            pick[n] = t
+            n += 1
     return n
 
 
@@ -293,9 +307,10 @@ def _entering(work: Work, excess: float, curve: float, m: int) -> tuple[int, flo
     """Long-step ratio test along ``work.z``: (row or -1, step length, number of rows passed on the way)."""
     sign, r, z, w = work.sign, work.r, work.z, work.w
     pick, step, slope = work.pick, work.step, work.slope
-    guess = 4.0 * excess / max(curve, 1e-300)
-    for attempt in range(2):
-        n = _within_reach(sign, r, z, m, guess if attempt == 0 else np.inf, pick)
+    reach = 4.0 * excess / max(curve, 1e-300)
+    for attempt in range(3):
+        n = _within_reach(work, m, reach if attempt < 2 else np.inf)
+        reach *= 16.0
         available = 0.0
         for s in range(n):
             t = pick[s]
@@ -407,3 +422,11 @@ def descend(
         for a in range(p):
             coef[a] += length * move[a]
         _exchange(state, work, tau, leaving, entering, upward, passed, gradient)
+
+
+def compile_pivoting(problem: Problem, state: State, work: Work) -> None:
+    """Compile `descend`, which only other kernels call, as they call it."""
+    compiled: Any = descend
+    vector = float64[::1]
+    records = [type_of_borrowed(record) for record in (problem, state, work)]
+    compiled.compile((*records, float64, vector, vector, int64, int64, boolean))
