@@ -38,7 +38,7 @@ PHASES = {
     "reading": ("growth.pipeline.street", "read_table"),
     "cohorts formed": ("growth.pipeline.street", "build_panels"),
     "composition": ("growth.pipeline.street", "compose"),
-    "student growth": ("growth.pipeline.street", "_fit"),
+    "student growth": ("growth.pipeline.street", "fit_cohorts"),
     "SIMEX": ("growth.student.engines.quantile", "simex_growth"),
     "fairness": ("growth.pipeline.street", "ledger"),
     "school results": ("growth.pipeline.street", "school_results"),
@@ -71,7 +71,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 _TICK, _PATIENCE = 0.002, 300.0
 """Between looks at what a run says, and until it is given up [s]."""
 _TIMED = ("cells.csv", "cells.parquet", "manifest.json")
-"""Files that hold times."""
+"""Files that hold times; so do those of the cohorts."""
 
 
 @dataclass(slots=True)
@@ -245,7 +245,8 @@ def _held(ground: _Ground, out: Path, *, replaces: bool) -> str:
 
 def _files(out: Path) -> dict[str, str]:
     """Return the digests of a run's files, of those apart that hold times."""
-    return {name: digest for name, digest in read_manifest(out)["files"].items() if name not in _TIMED}
+    files = read_manifest(out)["files"].items()
+    return {name: digest for name, digest in files if name not in _TIMED and not name.startswith("cohorts/")}
 
 
 def _told(log: Path) -> list[tuple[str, float]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
+
 import polars as pl
 
 from growth.errors import ColumnError, did_you_mean, problem
@@ -90,9 +93,9 @@ def _as_percentiles(chosen: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
 def _expected_level(rows: pl.DataFrame) -> pl.Expr:
     if not all(name in rows.columns for name in _P_LEVEL):
         return pl.lit(None, dtype=pl.Float64)
-    return pl.sum_horizontal(
-        (level * pl.col(name) for level, name in enumerate(_P_LEVEL, start=1)), ignore_nulls=False
-    )
+    # pl.sum_horizontal adds in an order that depends on the number of polars' threads
+    parts = (level * pl.col(name) for level, name in enumerate(_P_LEVEL, start=1))
+    return reduce(add, parts)
 
 
 def _require(frame: pl.DataFrame, columns: tuple[str, ...], name: str) -> None:
