@@ -12,6 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
+from growth.codec import decoded, encoded
+
 COMMANDS = """
 import sys
 from pathlib import Path
@@ -78,6 +80,9 @@ def timeless(file: Path) -> bytes:
     if file.name in TIMED:
         cells = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file)
         return cells.drop("seconds").write_json().encode()
+    if file.parent.name == "cohorts":
+        growth, intervals, _ = decoded(file.read_bytes())
+        return encoded((growth, intervals))
     if file.name == "report.html":
         return CLOCK.sub("", file.read_text("utf-8")).encode()
     if file.name == "manifest.json":
@@ -89,7 +94,10 @@ def without_times(value: object) -> object:
     """Return a manifest without times, number of threads, and digests of files that hold such."""
     if isinstance(value, dict):
         gone = {"seconds", "started", "finished", "threads", "report.html", *TIMED}
-        return {key: without_times(item) for key, item in value.items() if key not in gone}
+        kept = {
+            key: item for key, item in value.items() if key not in gone and not key.startswith("cohorts/")
+        }
+        return {key: without_times(item) for key, item in kept.items()}
     return [without_times(item) for item in value] if isinstance(value, list) else value
 
 
