@@ -37,7 +37,7 @@ MEAN_SE, SE_CORRELATION = 0.005, 0.97
 
 FRONT = ["student_id", "year", "subject", "grade", "school_id", "score", "status", "cohort", "n_priors"]
 NUMBERS = ["norm_group", "prior_score", "sgp", "sgp_se", "sgp_low", "sgp_high"]
-NUMBERS += ["percentile", "expected_score", "residual", "residual_sd", "highest"]
+NUMBERS += ["percentile", "expected_score", "residual", "residual_sd", "composition_se", "highest"]
 
 
 @pytest.fixture(scope="module")
@@ -463,15 +463,15 @@ class TestFailsClosed:
             growth.run(city_file, {"cohort": {}})
 
     def test_a_failing_cohort_ends_the_run(self, city_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from growth.pipeline import street
+        from growth.pipeline import cohorts
 
-        original = street.student_growth
+        original = cohorts.student_growth
 
         def failing(panel: Panel, spec: GrowthSpec, **options: object) -> StudentGrowth:
             if panel.key == "MATH_2025_G7_own1":
                 raise CohortError("a prior does not vary")
             return original(panel, spec, **options)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(street, "student_growth", failing)
+        monkeypatch.setattr(cohorts, "student_growth", failing)
         with pytest.raises(CohortError, match="does not vary"):
             growth.run(city_file, "core", n_jobs=2)

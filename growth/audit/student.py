@@ -179,6 +179,7 @@ def one_student(panel: Panel, at: Any) -> Panel:  # noqa: ANN401
         csem=part(panel.csem),
         score_csem=part(panel.score_csem),
         offset=part(panel.offset),
+        offset_se=part(panel.offset_se),
     )
 
 

@@ -50,6 +50,8 @@ class Panel:
     offset : ndarray of float64, shape (n,), or None
         Part of the score that goes with the composition of the student's school, to be taken out before the
         cohort is fitted [scale-score points]; None unless `growth.student.compose` has noted it.
+    offset_se : ndarray of float64, shape (n,), or None
+        Its standard error, shared by the students of a school [scale-score points].
     """
 
     subject: str
@@ -68,6 +70,7 @@ class Panel:
     csem: FloatArray | None = None
     score_csem: FloatArray | None = None
     offset: FloatArray | None = None
+    offset_se: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.row)

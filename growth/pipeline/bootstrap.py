@@ -273,4 +273,5 @@ def repeated(panel: Panel, counts: FloatArray) -> Panel:
         csem=None if panel.csem is None else panel.csem[at],
         score_csem=None if panel.score_csem is None else panel.score_csem[at],
         offset=None,
+        offset_se=None,
     )

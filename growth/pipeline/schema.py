@@ -81,6 +81,7 @@ percentile     | f64  | share (0, 1)       | Continuous student growth percentil
 expected_score | f64  | scale-score points | Score expected of similar students.
 residual       | f64  | scale-score points | Score minus expected score.
 residual_sd    | f64  | scale-score points | SD of the residuals of all students of the cohort.
+composition_se | f64  | scale-score points | Standard error of what composition took out of it.
 sgp_simex                | i16 | percentile 1-99 | Corrected for measurement error by SIMEX.
 sgp_simex_ranked         | i16 | percentile 1-99 | The same, ranked within the cohort.
 percentile_simex         | f64 | share (0, 1)    | Continuous, corrected by SIMEX.
@@ -212,8 +213,8 @@ SCHEMA: Mapping[str, tuple[Column, ...]] = {
 }
 """Frame -> its columns, in order; the last four are there if they are asked for (`ON_REQUEST`)."""
 
-_SIMEX = ("sgp_simex", "sgp_simex_ranked", "percentile_simex", "percentile_simex_ranked")
-ON_DEMAND: Mapping[str, frozenset[str]] = {"students": frozenset({"school_id", "district_id", *_SIMEX})}
+_DEMANDED = ("composition_se", "sgp_simex", "sgp_simex_ranked", "percentile_simex", "percentile_simex_ranked")
+ON_DEMAND: Mapping[str, frozenset[str]] = {"students": frozenset({"school_id", "district_id", *_DEMANDED})}
 """Columns that a frame has only if the table has them or the specification asks for them."""
 
 

@@ -40,6 +40,8 @@ _CORRECTED: dict[str, pl.DataType] = {
     "percentile_simex_ranked": pl.Float64(),
 }
 """Beside the results, in runs that correct for measurement error by SIMEX."""
+_COMPOSED: dict[str, pl.DataType] = {"composition_se": pl.Float64()}
+"""Beside the results, in runs that take composition out in two steps."""
 _ADDED = ("status", *_RESULTS, "highest")
 _CELL: dict[str, pl.DataType | type[pl.DataType]] = {
     "cohort": pl.String,
@@ -121,15 +123,16 @@ def students_frame(
         In the order of the table, fullest pattern first: identity, score, status, cohort, n_priors,
         norm_group, prior_score (the most recent in the subject), sgp (1-99), its standard error sgp_se
         [percentile points] and interval sgp_low to sgp_high (null where its uncertainty is not known),
-        percentile (0-1), expected_score, residual and its cohort's residual_sd [scale-score points], with
+        percentile (0-1), expected_score, residual and its cohort's residual_sd [scale-score points], where
+        composition is taken out in two steps composition_se, the standard error of what was taken out, with
         SIMEX sgp_simex, sgp_simex_ranked (1-99), percentile_simex, percentile_simex_ranked (0-1), highest
         (true on exactly one row per row in scope), then the table's other columns; one that bears the name of
         a result gets the suffix ``_input``.
     """
-    corrected = tuple(_CORRECTED) if spec.simex.use == "simex" else ()
-    added = (*_ADDED[:-1], *corrected, _ADDED[-1])
+    more = _on_demand(spec)
+    added = (*_ADDED[:-1], *more, _ADDED[-1])
     every = spec.cohorts.report != "highest"
-    results = _results(Places(panels), fitted, every, corrected)
+    results = _results(Places(panels), fitted, every, more)
     unscored = panels.current.filter(pl.col("highest").is_null()).select("row", "status")
     results = pl.concat([results, unscored.with_columns(pl.lit(True).alias("highest"))], how="diagonal")
     by = {"row": False} | ({"highest": True, "n_priors": True, "cohort": False} if every else {})
@@ -138,6 +141,12 @@ def students_frame(
     front = [name for name in _FRONT if name in source.columns]
     rest = [name for name in source.columns if name not in front]
     return pl.concat([source.select(front), results.select(added), source.select(rest)], how="horizontal")
+
+
+def _on_demand(spec: GrowthSpec) -> dict[str, pl.DataType]:
+    return (_COMPOSED if spec.peers.composition == "two_step" else {}) | (
+        _CORRECTED if spec.simex.use == "simex" else {}
+    )
 
 
 def cells_frame(fitted: Iterable[Fitted], engine: str) -> pl.DataFrame:
@@ -166,9 +175,11 @@ def _deviation(residual: FloatArray) -> float | None:
     return float(residual.std(ddof=1)) if len(residual) > 1 else None
 
 
-def _results(places: Places, fitted: Iterable[Fitted], every: bool, corrected: Sequence[str]) -> pl.DataFrame:
+def _results(
+    places: Places, fitted: Iterable[Fitted], every: bool, more: Mapping[str, pl.DataType]
+) -> pl.DataFrame:
     """Return the results of all cohorts, or of each row's own only, cohort after cohort."""
-    schema = _RESULTS | {name: _CORRECTED[name] for name in corrected}
+    schema = _RESULTS | dict(more)
     parts = []
     for one in fitted:
         _, highest = places.of(one.panel)
@@ -182,6 +193,7 @@ def _results(places: Places, fitted: Iterable[Fitted], every: bool, corrected: S
                 *_interval(one),
                 pl.Series("expected_score", one.growth.expected),
                 pl.Series("residual", one.growth.residual),
+                *([] if one.panel.offset_se is None else [pl.Series("composition_se", one.panel.offset_se)]),
                 *corrected_columns(one.growth),
             ]
         ).with_columns(

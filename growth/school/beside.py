@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
+from growth._types import FloatArray
 from growth.school.aggregates import Aggregates, Errors, aggregate
 from growth.school.bands import stream_key
+from growth.school.counted import composition_known
 from growth.school.estimate import Beside, Prediction
 from growth.school.groups import ALL
 from growth.school.inputs import Inputs
@@ -18,7 +21,9 @@ from growth.school.shrinkage import sgp_constant
 from growth.school.summaries import Rows, summarise_rows
 from growth.spec import GrowthSpec
 
-__all__ = ["Besides", "aggregated"]
+__all__ = ["Besides", "aggregated", "composition_errors"]
+
+_MEAN_SLOPE, _MEDIAN_SLOPE = 50.0 / np.sqrt(np.pi), 100.0 / np.sqrt(2.0 * np.pi)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +35,8 @@ class Besides:
     """Students who are not in the group."""
     constants: Mapping[str, float]
     predicted: Predictions | None
+    composed: FloatArray | None = None
+    """Standard errors of what composition took out of the effects, shape (U,)."""
 
     @classmethod
     def of(cls, inputs: Inputs, spec: GrowthSpec) -> Besides:
@@ -46,7 +53,8 @@ class Besides:
                 found = aggregated(inputs.rows.keep(group.members), ("sgp", group.label), spec)
                 constants[group.label] = sgp_constant(found.effect, found.effect_se)
         wanted = rules.shrinkage == "eblp" and inputs.kind == "school"
-        return cls(spec, rests, constants, predict_units(inputs, spec) if wanted else None)
+        predicted = predict_units(inputs, spec) if wanted else None
+        return cls(spec, rests, constants, predicted, composition_errors(inputs, spec))
 
     @property
     def predictions(self) -> pl.DataFrame | None:
@@ -69,7 +77,31 @@ class Besides:
             else aggregated(rest.part(where), stream_key(block, f"not {label}"), self.spec),
             constant=self.constants.get(label),
             predicted=predicted,
+            composed=None if self.composed is None else self.composed[where],
         )
+
+
+def composition_errors(inputs: Inputs, spec: GrowthSpec) -> FloatArray | None:
+    """Return the standard errors of what composition took out of units' effects, shape (U,); None if nothing.
+
+    A shift of all students by one SD of their residuals moves the mean of uniform percentiles by
+    100 / (2 sqrt(pi)) = 28.2 points, their median by 100 / sqrt(2 pi) = 39.9. The errors of a unit's students
+    (their subjects, years, schools) are taken as one and the same, which is not too small.
+    """
+    rows = inputs.counted.rows
+    if not composition_known(spec) or not {"composition_se", "residual_sd"} <= set(rows.columns):
+        return None
+    if spec.school.aggregate == "mean_residual":
+        unit = 1.0 / inputs.scale
+    else:
+        slope = _MEDIAN_SLOPE if spec.school.aggregate == "median" else _MEAN_SLOPE
+        unit = slope / rows["residual_sd"].cast(pl.Float64).fill_null(np.inf).to_numpy()
+    error = rows["composition_se"].cast(pl.Float64).fill_null(0.0).to_numpy() * unit
+    placed = inputs.rows
+    size = len(placed.start) - 1
+    weight = np.bincount(placed.unit, weights=placed.weight, minlength=size)
+    total = np.bincount(placed.unit, weights=placed.weight * error[inputs.placement.row], minlength=size)
+    return np.asarray(np.divide(total, weight, out=np.zeros(size), where=weight > 0))
 
 
 def aggregated(

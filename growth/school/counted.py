@@ -13,7 +13,14 @@ from growth.errors import ColumnError, did_you_mean, problem
 from growth.school.enrolment import KEY, Enrolment
 from growth.spec import GrowthSpec
 
-__all__ = ["PERCENTILE_COLUMNS", "Counted", "columns_in_use", "count_results", "effect_values"]
+__all__ = [
+    "PERCENTILE_COLUMNS",
+    "Counted",
+    "columns_in_use",
+    "composition_known",
+    "count_results",
+    "effect_values",
+]
 
 PERCENTILE_COLUMNS: dict[PercentileKind, str] = {
     "continuous": "percentile",
@@ -50,12 +57,18 @@ def columns_in_use(spec: GrowthSpec) -> tuple[str, ...]:
     names = ["student_id", *_UNIT, "grade", "status", "highest", PERCENTILE_COLUMNS[school.percentile]]
     names += ["district_id"] if school.districts != "none" else []
     names += ["residual", "residual_sd"] if school.aggregate == "mean_residual" else []
+    names += ["composition_se", "residual_sd"] if composition_known(spec) else []
     names += ["cohort"] if school.standard_error == "refit" else []
     names += ["enrolled"] if school.enrolled_only else []
     names += ["share"] if school.share == "column" else []
     names += [school.span_column] if school.span_column else []
     names += [*spec.groups.flags.values(), *([spec.groups.race] if spec.groups.race else [])]
     return tuple(dict.fromkeys(names))
+
+
+def composition_known(spec: GrowthSpec) -> bool:
+    """Tell whether results are uncertain by what composition took out, and no refit says how much."""
+    return spec.peers.composition == "two_step" and spec.school.standard_error != "refit"
 
 
 def count_results(students: pl.DataFrame, spec: GrowthSpec, enrolment: Enrolment | None = None) -> Counted:

@@ -16,11 +16,21 @@ from growth.school.spread import Expected, Spread, known_spread, spread
 from growth.school.towards import school_line
 from growth.spec import School
 
-__all__ = ["LEAST_FOR_VARIANCE", "Beside", "Estimate", "Prediction", "Prior", "Source", "estimate"]
+__all__ = [
+    "LEAST_FOR_VARIANCE",
+    "Beside",
+    "Estimate",
+    "Prediction",
+    "Prior",
+    "Source",
+    "estimate",
+    "noise_left",
+]
 
 LEAST_FOR_VARIANCE = 10
 """Schools. A variance between fewer is mostly noise, and often 0, which would call them equal for certain."""
 
+_LEAST_LEFT = 0.25
 Source: TypeAlias = Literal["own", "all_students", "norm", "none"]
 
 
@@ -100,6 +110,8 @@ class Beside:
     """Variance c of the R package's shrinkage."""
     predicted: Prediction | None = None
     """From all years, grades and subjects."""
+    composed: FloatArray | None = None
+    """Standard errors of what school composition took out of the effects."""
 
 
 def estimate(
@@ -127,13 +139,26 @@ def estimate(
         if line is not None:
             prior, expected = Prior(line.spread, "own", line.shared), line.expected
         else:
-            prior = Prior(spread(effect[usable], se[usable], rules.variance), "own")
+            prior = Prior(
+                spread(effect[usable], noise_left(se, beside.composed)[usable], rules.variance), "own"
+            )
     posterior = _posterior(effect, se, usable, prior, expected, rules, beside)
     if rules.shrinkage == "sgp":
         response = np.full_like(effect, np.nan)  # whole percentiles
     elif posterior.observed is not None:
         response = response * posterior.observed.response
     return Estimate(aggregates, large, usable, prior, posterior, se, response)
+
+
+def noise_left(se: FloatArray, composed: FloatArray | None) -> FloatArray:
+    """Return the SE that goes with the spread of effects freed from an estimated line, shape (J,).
+
+    They vary by tau^2 + SE^2 less the variance of what was taken out: the line follows its own schools. At
+    least a quarter of SE^2 is left.
+    """
+    if composed is None:
+        return se
+    return np.asarray(np.sqrt(np.maximum(se**2 - composed**2, _LEAST_LEFT * se**2)))
 
 
 def _predicted(aggregates: Aggregates, beside: Beside) -> Prediction:
@@ -158,8 +183,9 @@ def _posterior(
     rules: School,
     beside: Beside,
 ) -> Posterior:
+    composed = np.zeros_like(effect) if beside.composed is None else beside.composed
     if rules.shrinkage == "none":
-        return Posterior(effect, se)
+        return Posterior(effect, np.hypot(se, composed))
     nothing = np.full_like(effect, np.nan)
     if rules.shrinkage == "sgp":
         return Posterior(
@@ -167,7 +193,7 @@ def _posterior(
         )
     known = np.where(usable, se, np.nan)
     if beside.predicted is not None and rules.eblp.afterwards == "none":
-        return Posterior(np.where(usable, effect, np.nan), known)
+        return Posterior(np.where(usable, effect, np.nan), np.hypot(known, composed))
     if prior is None:
         return Posterior(nothing, nothing)
-    return shrunken(Observed(effect, known, expected, prior.spread))
+    return shrunken(Observed(effect, known, expected, prior.spread, composed))

@@ -23,16 +23,26 @@ class Observed:
     """Shape (J,)."""
     expected: Expected
     spread: Spread
+    composed: FloatArray | None = None
+    """Standard errors of what school composition took out of the effects, shape (J,)."""
 
     def given(self, k: int) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return posterior means and SDs given the k-th tau and its line, and what a unit of the line adds.
 
-        Shapes (J,), (J,), (J, p).
+        Shapes (J,), (J,), (J, p). An error of what composition took out moves an effect, of which shrinkage
+        lets through its share: the variance of best linear prediction when slopes are estimated [1]_.
+
+        References
+        ----------
+        .. [1] R. N. Kackar and D. A. Harville (1984), J. of the American Statistical Association 79, 853-862.
         """
         x = self.expected.design
         mean, sd = shrink(self.effect, self.se, x @ self.spread.line[k], self._variance(k))
         noise = self.se**2
-        return mean, sd, x * (noise / (self._variance(k) + noise))[:, None]
+        rest = noise / (self._variance(k) + noise)
+        if self.composed is not None:
+            sd = np.hypot(sd, (1.0 - rest) * self.composed)
+        return mean, sd, x * rest[:, None]
 
     @property
     def response(self) -> FloatArray:
@@ -45,7 +55,8 @@ class Observed:
 
     def at(self, which: BoolArray) -> Observed:
         """Return the schools marked in `which`, shape (J,)."""
-        return Observed(self.effect[which], self.se[which], self.expected.at(which), self.spread)
+        composed = None if self.composed is None else self.composed[which]
+        return Observed(self.effect[which], self.se[which], self.expected.at(which), self.spread, composed)
 
     def _variance(self, k: int) -> FloatArray:
         return np.asarray(self.spread.tau2[k] + self.expected.extra)

@@ -24,10 +24,12 @@ largest schools decide. `tests/test_composition.py` measures what that gains.
 
 What is taken out is *everything* that goes with composition between schools, including true differences in
 effectiveness that happen to go with it, and what schools added to their students' priors in earlier years.
-Results are then proportional: uncorrelated with composition by construction, hence silent on whether schools
-of one kind are more effective than those of another. A mean over few students is noisy; such schools weigh
-little in step 2. Means are neither shrunk nor leave-one-out: the model system takes out what the school's
-students are, the student included.
+Results are then proportional: uncorrelated with composition by construction, hence silent on whether
+schools of one kind are more effective than those of another. The line is itself estimated, from some tens
+or hundreds of schools; its error shifts all students of a school alike, and is carried along
+(`growth.panel.Panel.offset_se`) into what is known of schools. A mean over few students is noisy; such
+schools weigh little in step 2. Means are neither shrunk nor leave-one-out: the model system takes out what
+the school's students are, the student included.
 
 References
 ----------
@@ -41,6 +43,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -115,10 +118,15 @@ class SchoolLine:
 
     slopes: FloatArray
     """Shape (q,)."""
-    standard_error: FloatArray
-    """Shape (q,)."""
+    covariance: FloatArray
+    """Of the slopes, shape (q, q)."""
     tau2: float
     """Variance of true effects around the line."""
+
+    @property
+    def standard_error(self) -> FloatArray:
+        """Of the slopes, shape (q,)."""
+        return np.sqrt(np.diag(self.covariance))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,6 +137,11 @@ class _Cohort:
     effect: FloatArray  # (n,), from the mean of the counted [SDs]; empty if the cohort is frozen
     traits: FloatArray  # (n, q), from the mean of the counted, or from the frozen means
     makeup: Makeup
+
+
+class _Offset(NamedTuple):
+    value: FloatArray  # (n,)
+    standard_error: FloatArray  # (n,)
 
 
 def compose(panels: PanelSet, spec: GrowthSpec, frozen: FrozenCurves | None = None) -> Composed:
@@ -148,13 +161,13 @@ def compose(panels: PanelSet, spec: GrowthSpec, frozen: FrozenCurves | None = No
     Returns
     -------
     Composed
-        `panels` unchanged unless ``peers.composition`` is ``"two_step"``.
+        `panels` unchanged unless ``peers.composition`` is ``"two_step"``; else with `offset` and `offset_se`.
     """
     if spec.peers.composition != "two_step":
         return Composed(panels, pl.DataFrame(schema=_EFFECTS), {}, ())
     chosen, frozen = _highest(panels), frozen or FrozenCurves()
     known = frozen.by_key()
-    offsets: dict[str, FloatArray] = {}
+    offsets: dict[str, _Offset] = {}
     makeups: dict[str, Makeup] = {}
     lines: list[FrozenLine] = []
     for (year, subject), members in _blocks(panels).items():
@@ -166,7 +179,10 @@ def compose(panels: PanelSet, spec: GrowthSpec, frozen: FrozenCurves | None = No
         found, line = _block(cohorts, spec, frozen.line(subject))
         offsets |= found
         lines.append(replace(line, year=year))
-    noted = tuple(replace(panel, offset=offsets[panel.key]) for panel in panels.panels)
+    noted = tuple(
+        replace(panel, offset=offsets[panel.key].value, offset_se=offsets[panel.key].standard_error)
+        for panel in panels.panels
+    )
     return Composed(replace(panels, panels=noted), _effects(lines), makeups, tuple(lines))
 
 
@@ -206,7 +222,7 @@ def offsets_without(
             _cohort(panel, chosen[panel.key], spec, cohort.makeup)
             for panel, cohort in zip(members, seen, strict=True)
         ]
-        offsets |= _block(whole, spec, line)[0]
+        offsets |= {key: offset.value for key, offset in _block(whole, spec, line)[0].items()}
     return offsets
 
 
@@ -310,7 +326,7 @@ def school_line(effect: FloatArray, traits: FloatArray, size: IntArray) -> Schoo
             high *= 2.0
         tau2 = float(brentq(surplus, 0.0, high, xtol=1e-12))
     slopes, inverse, _ = weighted(tau2)
-    return SchoolLine(slopes[1:], np.sqrt(np.sum(inverse**2, axis=1))[1:], tau2)
+    return SchoolLine(slopes[1:], (inverse @ inverse.T)[1:, 1:], tau2)
 
 
 def _blocks(panels: PanelSet) -> dict[tuple[int, str], list[Panel]]:
@@ -354,23 +370,30 @@ def _cohort(panel: Panel, chosen: IntArray, spec: GrowthSpec, frozen: Makeup | N
 
 def _block(
     cohorts: Sequence[_Cohort], spec: GrowthSpec, frozen: FrozenLine | None
-) -> tuple[dict[str, FloatArray], FrozenLine]:
-    """Return key -> offset, shape (n,), of one subject and year, and the line that gives them."""
+) -> tuple[dict[str, _Offset], FrozenLine]:
+    """Return key -> offset of one subject and year, and the line that gives them."""
     school = np.concatenate([cohort.school[cohort.counted] for cohort in cohorts])
     codes, place, size = np.unique(school, return_inverse=True, return_counts=True)
 
     def means(values: FloatArray) -> FloatArray:
         return np.asarray(np.bincount(place, weights=values, minlength=len(codes)) / size)
 
-    of_students = np.concatenate([cohort.traits[cohort.counted] for cohort in cohorts])
-    traits = np.column_stack([means(column) for column in of_students.T])
+    counted = np.concatenate([cohort.traits[cohort.counted] for cohort in cohorts])
+    traits = np.column_stack([means(column) for column in counted.T])
     line = frozen
     if line is None:
         effect = means(np.concatenate([cohort.effect[cohort.counted] for cohort in cohorts]))
         line = _line(cohorts[0].panel, effect, traits, size, spec)
-    shift = traits @ line.slopes
+    shift, error = traits @ line.slopes, np.zeros(len(codes))
+    if line.covariance is not None:
+        error = np.sqrt(np.maximum(np.sum((traits @ line.covariance) * traits, axis=1), 0.0))
+
+    def of_students(cohort: _Cohort, values: FloatArray) -> FloatArray:
+        return cohort.makeup.spread * _of_school(cohort.school, codes, values)
+
     offsets = {
-        cohort.panel.key: cohort.makeup.spread * _of_school(cohort.school, codes, shift) for cohort in cohorts
+        cohort.panel.key: _Offset(of_students(cohort, shift), of_students(cohort, error))
+        for cohort in cohorts
     }
     return offsets, line
 
@@ -383,11 +406,13 @@ def _line(
     varies = np.ptp(traits, axis=0) > _ROUNDING if len(size) else np.zeros(len(names), dtype=np.bool_)
     enough = len(size) >= spec.peers.schools_per_trait * max(int(varies.sum()), 1) and bool(varies.any())
     slopes, error = np.zeros(len(names)), np.full(len(names), np.nan)
+    covariance = np.zeros((len(names), len(names)))
     if enough:
         line = school_line(effect, traits[:, varies], size)
         slopes[varies], error[varies] = line.slopes, line.standard_error
+        covariance[np.ix_(varies, varies)] = line.covariance
     status = tuple(CONSTANT if not some else ESTIMATED if enough else TOO_FEW for some in varies)
-    return FrozenLine(panel.year, panel.subject, names, slopes, error, status, len(size))
+    return FrozenLine(panel.year, panel.subject, names, slopes, error, status, len(size), covariance)
 
 
 def _effects(lines: Sequence[FrozenLine]) -> pl.DataFrame:

@@ -160,6 +160,8 @@ class FrozenLine:
     """Shape (q,); NaN where not estimated."""
     status: tuple[str, ...]
     schools: int
+    covariance: FloatArray | None = None
+    """Of the slopes, shape (q, q); 0 where not estimated. None in bundles of the first versions."""
 
 
 def residual_quantiles(residual: FloatArray) -> FloatArray:

@@ -116,9 +116,12 @@ def line_of(data: Mapping[str, Any]) -> FrozenLine:
     error = np.asarray(data["standard_error"], dtype=np.float64)
     status = tuple(map(str, data["status"]))
     require(len(traits) == len(slopes) == len(status) and error.shape == slopes.shape, "a slope per trait")
-    return FrozenLine(
-        int(data["year"]), str(data["subject"]), traits, slopes, error, status, int(data["schools"])
-    )
+    covariance = data.get("covariance")
+    if covariance is not None:
+        covariance = np.asarray(covariance, dtype=np.float64).reshape(len(slopes), -1)
+        require(covariance.shape == (len(slopes), len(slopes)), "a square of covariances")
+    year, subject, schools = int(data["year"]), str(data["subject"]), int(data["schools"])
+    return FrozenLine(year, subject, traits, slopes, error, status, schools, covariance)
 
 
 def _bases(data: Any) -> tuple[SplineBasis, ...]:  # noqa: ANN401
