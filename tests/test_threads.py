@@ -93,7 +93,7 @@ def timeless(file: Path) -> bytes:
 def without_times(value: object) -> object:
     """Return a manifest without times, number of threads, and digests of files that hold such."""
     if isinstance(value, dict):
-        gone = {"seconds", "started", "finished", "threads", "report.html", *TIMED}
+        gone = {"seconds", "cpu_seconds", "started", "finished", "threads", "report.html", *TIMED}
         kept = {
             key: item for key, item in value.items() if key not in gone and not key.startswith("cohorts/")
         }
