@@ -36,6 +36,49 @@ extrapolation = "linear"
 [peers]
 composition = "none"
 """
+REFITS = """
+[cohorts]
+grades = [5]
+subjects = ["ELA"]
+[peers]
+composition = "none"
+[quantiles]
+count = 20
+[school]
+standard_error = "refit"
+replicates = 20
+min_n = 10
+[intervals]
+sources = ["curves"]
+refits = 20
+[pairing]
+lowest_share = 0.3
+[index]
+levels = "fixed_tens"
+"""
+STUDY = """
+base = "quick.toml"
+[factors]
+"school.min_n" = [10, 12]
+"student.engine" = ["normal", "residual_gain"]
+"""
+QUICK = """
+[cohorts]
+grades = [5]
+subjects = ["ELA"]
+[peers]
+composition = "none"
+[student]
+engine = "normal"
+"""
+ONE_PROCESS = """
+import sys
+from growth.cli import app
+for line in sys.stdin.read().splitlines():
+    words = line.split("\t")
+    print(">", words[0], file=sys.stderr)
+    assert not app(words, standalone_mode=False), words[0]
+"""
 FILES = {"bad.csv", "spec.toml", "out"}
 MAY_HOLD_IDS = {"part.parquet", "students.csv"}
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve"}
@@ -56,12 +99,28 @@ def table(city_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def growth_command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a command with temporary files and the home folder inside `cwd`."""
+    return started(MAIN, *arguments, cwd=cwd)
+
+
+def growth_commands(*commands: list[object], cwd: Path) -> str:
+    """Run several, one after the other, in one process; return what they say."""
+    lines = "\n".join("\t".join(map(str, command)) for command in commands)
+    done = started(ONE_PROCESS, cwd=cwd, stdin=lines)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def started(
+    code: str, *arguments: object, cwd: Path, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Python with temporary files and the home folder inside `cwd`."""
     for name in ("tmp", "home"):
         (cwd / name).mkdir(exist_ok=True)
     places = {"TMPDIR": str(cwd / "tmp"), "HOME": str(cwd / "home"), "XDG_CACHE_HOME": str(cwd / "home")}
     environment = {**os.environ, **places, "GROWTH_ID_KEY": KEY}
     return subprocess.run(
-        [sys.executable, "-B", "-c", MAIN, *map(str, arguments)],
+        [sys.executable, "-B", "-c", code, *map(str, arguments)],
+        input=stdin,
         capture_output=True,
         text=True,
         check=False,
@@ -109,6 +168,67 @@ def test_a_run_leaves_ids_in_its_students_files_only(table: Path, tmp_path: Path
     school = pl.read_parquet(out / "schools.parquet")["school_id"][0]
     assert CANARY not in growth_command("explain", out, "--school", school, cwd=tmp_path).stdout
     assert holding(tmp_path) == MAY_HOLD_IDS
+
+
+def test_nor_does_anything_that_is_made_from_runs(table: Path, tmp_path: Path) -> None:
+    """Refits and their checkpoints, bundles, drift, studies and their folders, index, pairs, pages."""
+    (tmp_path / "spec.toml").write_text(REFITS)
+    (tmp_path / "study.toml").write_text(STUDY)
+    (tmp_path / "quick.toml").write_text(QUICK)
+    (tmp_path / "other.toml").write_text(QUICK.replace("normal", "residual_gain"))
+    run, later, parts = tmp_path / "run", tmp_path / "later", tmp_path / "parts"
+    quick = ["--no-report", "--n-jobs", 1]
+    said = growth_commands(
+        ["run", table, "--spec", "spec.toml", "--out", run, "--checkpoints", parts, *quick], cwd=tmp_path
+    )
+    assert list(parts.glob("refit-*"))
+    shown = pl.read_parquet(run / "schools.parquet").filter(pl.col("reason").is_null(), group="All")
+    metric = pl.DataFrame({"school_id": shown["school_id"].unique().sort()}).with_columns(
+        year=2025, metric=pl.lit("chronic_absence"), group=pl.lit("All"), n=50, value=0.1
+    )
+    metric.write_csv(tmp_path / "metrics.csv")
+    said += growth_commands(
+        ["freeze", run, "--out", "base.growth", "--parts", "norms,cuts"],
+        ["run", table, "--freeze", "base.growth", "--out", later, *quick],
+        ["drift", run, later, "--out", "drift"],
+        ["study", "study.toml", "--table", table, "--out", "studied", "--cache", "cache", "--n-jobs", 1],
+        [
+            "select",
+            table,
+            "--spec",
+            "quick.toml",
+            "--spec",
+            "other.toml",
+            "--folds",
+            2,
+            "--out",
+            "selected",
+            "--n-jobs",
+            1,
+        ],
+        ["diagnose", run, "--table", table, "--out", "diagnosed.html", "--n-jobs", 1],
+        ["index", "metrics.csv", "--run", run, "--out", "index"],
+        ["pair", run, "--out", "pairs"],
+        ["report", run, "--out", "report.html", "--index", "index", "--pairs", "pairs"],
+        ["export", run, "--layout", "wide", "--out", "wide"],
+        cwd=tmp_path,
+    )
+    assert CANARY not in said
+    assert (tmp_path / "report.html").is_file()
+    assert list((tmp_path / "cache").iterdir())
+    found = {str(file) for file in holding(tmp_path)}
+    assert found <= MAY_HOLD_IDS
+    for made in (
+        "drift",
+        "studied",
+        "selected",
+        "cache",
+        "parts",
+        "index",
+        "pairs",
+        "wide",
+    ):
+        assert holding(tmp_path / made) == set(), made
 
 
 @pytest.mark.parametrize(
