@@ -78,6 +78,11 @@ def fit_cohorts(panels: Sequence[Panel], spec: GrowthSpec, bench: Bench, known: 
         found[i] = Fitted(panels[i], *done.fit, frozen=models[i], file=done.file, known=done.known)
         # Recalled cohorts, and those fitted elsewhere, have not told their steps.
         steps.add(panels[i].key, 1 + simex_steps(spec) - next(told[i]))
+    if ahead and crew.folder is not None:
+        # Where a worker was lost, its lambdas may have been computed again after their cohort.
+        for i in sorted({i for i, _ in ahead}):
+            if bench.shelf.keeps(panels[i], spec):
+                forget_simex(panels[i], spec, crew.folder)
     return [found[i] for i in range(len(panels))]
 
 
