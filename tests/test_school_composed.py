@@ -119,6 +119,15 @@ def test_errors_are_on_the_scale_of_effects(changes: dict[str, object], per_poin
         assert row["error"] == pytest.approx(mean, abs=1e-12)
 
 
+@pytest.mark.parametrize("sd", [0.0, None])
+def test_a_cohort_whose_residuals_do_not_vary_adds_nothing(sd: float | None) -> None:
+    spec = plain_spec().replace(TWO_STEP)
+    students = _with_errors(system()).with_columns(residual_sd=pl.lit(sd, dtype=pl.Float64))
+    errors = composition_errors(school_inputs(students, spec), spec)
+    assert errors is not None
+    assert not errors.any()
+
+
 def test_bands_widen_and_means_hardly_move() -> None:
     spec = plain_spec().replace({**TWO_STEP, "school.shrinkage": GrowthSpec().school.shrinkage})
     known, unknown = school_growth(_with_errors(system()), spec), school_growth(system(), spec)

@@ -95,7 +95,9 @@ def composition_errors(inputs: Inputs, spec: GrowthSpec) -> FloatArray | None:
         unit = 1.0 / inputs.scale
     else:
         slope = _MEDIAN_SLOPE if spec.school.aggregate == "median" else _MEAN_SLOPE
-        unit = slope / rows["residual_sd"].cast(pl.Float64).fill_null(np.inf).to_numpy()
+        # Percentiles of a cohort whose residuals do not vary cannot be moved.
+        sd = rows["residual_sd"].cast(pl.Float64).fill_null(0.0).to_numpy()
+        unit = np.divide(slope, sd, out=np.zeros(len(sd)), where=sd > 0)
     error = rows["composition_se"].cast(pl.Float64).fill_null(0.0).to_numpy() * unit
     placed = inputs.rows
     size = len(placed.start) - 1
