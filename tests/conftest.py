@@ -6,9 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import growth
 from growth import GrowthRun
+
+settings.register_profile("house", deadline=None)  # machines are shared: slow is not wrong
+settings.load_profile("house")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

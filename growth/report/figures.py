@@ -36,22 +36,16 @@ _WIDTH = 640
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Charts of one run; each method returns an Altair chart."""
+    """Charts of one run; each method returns an Altair chart.
+
+    Subjects are named as in the run; the year is the latest by default; `chosen` is the school_id of a school
+    to name in the chart. Parameters and errors at length: `growth.plot.RunPlots`.
+    """
 
     results: Results
 
     def ranks(self, subject: str, year: int | None = None, *, chosen: str = "") -> alt.LayerChart:
-        """Caterpillar: schools from lowest to highest growth percentile, each with its 95 % band.
-
-        Parameters
-        ----------
-        subject : str
-            As in the run.
-        year : int, optional
-            The latest by default.
-        chosen : str
-            school_id of a school to name in the chart.
-        """
+        """Caterpillar: schools from lowest to highest growth percentile, each with its 95 % band."""
         rows = self._schools(subject, year).filter(pl.col("lo").is_not_null()).sort("gp", "lo", "id")
         last = max(rows.height - 1, 1)
         place = pl.int_range(pl.len()) / last
@@ -59,30 +53,12 @@ class Figures:
         return self._chart("ranks", rows.to_dicts(), chosen)
 
     def achievement(self, subject: str, year: int | None = None, *, chosen: str = "") -> alt.LayerChart:
-        """System growth chart: growth against achievement, one circle per school.
-
-        Parameters
-        ----------
-        subject : str
-            As in the run.
-        year : int, optional
-            The latest by default.
-        chosen : str
-            school_id of a school to name in the chart.
-        """
+        """System growth chart: growth against achievement, one circle per school."""
         rows = self._schools(subject, year).filter(pl.col("ach").is_not_null() & pl.col("lo").is_not_null())
         return self._chart("achievement", rows.to_dicts(), chosen)
 
     def levels(self, subject: str, year: int | None = None) -> alt.LayerChart:
-        """Count schools by level and group of students.
-
-        Parameters
-        ----------
-        subject : str
-            As in the run.
-        year : int, optional
-            The latest by default.
-        """
+        """Count schools by level and group of students."""
         rows = self._rows(subject, year).filter(pl.col("level").is_not_null())
         everyone = max(rows.filter(pl.col("group") == ALL).height, 1)
         values = []
@@ -95,20 +71,7 @@ class Figures:
         return self._chart("levels", values, lines=len({value["group"] for value in values}))
 
     def changes(self, subject: str, year: int | None = None) -> alt.LayerChart:
-        """Count schools by level in the year before and in the year.
-
-        Parameters
-        ----------
-        subject : str
-            As in the run.
-        year : int, optional
-            The latest by default.
-
-        Raises
-        ------
-        GrowthError
-            If no school has a level of the year before.
-        """
+        """Count schools by level in the year before and in the year."""
         rows = self._rows(subject, year).filter(pl.col("group") == ALL)
         pairs = [pair for pair in rows.select("level_last_year", "level").iter_rows() if None not in pair]
         if not pairs:
@@ -124,21 +87,7 @@ class Figures:
         return self._chart("changes", values)
 
     def chances(self, school_id: str, subject: str, year: int | None = None) -> alt.LayerChart:
-        """Show the probability of each level of one school.
-
-        Parameters
-        ----------
-        school_id : str
-        subject : str
-            As in the run.
-        year : int, optional
-            The latest by default.
-
-        Raises
-        ------
-        GrowthError
-            If the school has no result that is shown.
-        """
+        """Show the probability of each level of one school."""
         rows = self._rows(subject, year).filter(
             (pl.col("group") == ALL) & (pl.col("school_id") == school_id) & pl.col("p_level_1").is_not_null()
         )
@@ -154,14 +103,7 @@ class Figures:
         return self._chart("chances", values)
 
     def years(self, school_id: str, subject: str) -> alt.LayerChart:
-        """Show the growth percentile of one school with its band, year by year.
-
-        Parameters
-        ----------
-        school_id : str
-        subject : str
-            As in the run.
-        """
+        """Show the growth percentile of one school with its band, year by year."""
         parts = [self._schools(subject, year) for year in self.results.facts.years]
         rows = pl.concat(parts).filter((pl.col("id") == school_id) & pl.col("lo").is_not_null())
         return self._chart("years", rows.to_dicts())
