@@ -23,7 +23,7 @@ design = np.column_stack([np.ones(3000), score, score**2])
 response = (np.arange(3000.0) ** 2) % 211.0
 for blocks in ([], [slice(1, 3)]):
     fit_quantiles(design, response, blocks=blocks).score(design, response)
-kernels = [kernel.solve_path, kernel.cold_start, certificate.sweep, certificate.duality_gaps]
+kernels = [kernel.solve_path, *kernel.AHEAD, certificate.sweep, certificate.duality_gaps]
 kernels += [certificate.vertex_coefficients, scoring.place]
 print([len(one.signatures) for one in kernels])
 """
@@ -37,7 +37,7 @@ def _forgetful() -> None:
 @pytest.mark.skipif(config.DISABLE_JIT, reason="kernels are not compiled")
 def test_each_kernel_is_compiled_for_one_kind_of_arguments() -> None:
     run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == str([1] * 6)
+    assert run.stdout.strip() == str([1] * 9)
 
 
 def test_a_compiled_installation_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,17 +12,13 @@ References
 
 from __future__ import annotations
 
-import numpy as np
-
 from growth._types import FloatArray
-from growth.kernels.compiler import allocating
-
-MAX_DEGREE = 8
+from growth.kernels.compiler import kernel
 
 
-@allocating
+@kernel
 def bspline_columns(
-    x: FloatArray, knots: FloatArray, degree: int, design_out: FloatArray, first: int
+    x: FloatArray, knots: FloatArray, degree: int, work: FloatArray, design_out: FloatArray, first: int
 ) -> None:
     """Write all basis columns but the first for every x into ``design_out[:, first:]``.
 
@@ -30,7 +26,9 @@ def bspline_columns(
     ----------
     x : ndarray, shape (n,)
     knots : ndarray, shape (K + 2 * degree + 2,), non-decreasing, end knots repeated degree + 1 times
-    degree : int, at most MAX_DEGREE
+    degree : int
+    work : ndarray, shape (3, degree + 1)
+        Scratch.
     design_out : ndarray, shape (n, p); columns first .. first + K + degree - 1 are written
     first : int
     """
@@ -40,9 +38,7 @@ def bspline_columns(
         low += 1
     while knots[high] == knots[high + 1] and high > low:
         high -= 1
-    values = np.empty(MAX_DEGREE + 1)
-    left = np.empty(MAX_DEGREE + 1)
-    right = np.empty(MAX_DEGREE + 1)
+    values, left, right = work[0], work[1], work[2]
     for i in range(x.shape[0]):
         v = x[i]
         span = low

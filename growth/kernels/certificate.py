@@ -23,8 +23,22 @@ from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
 from growth.kernels.borrowed import borrowed
-from growth.kernels.compiler import allocating, inlined, inner, search
+from growth.kernels.compiler import inlined, inner, kernel, search
 from growth.kernels.rows import Rows, add_row, read_row
+
+
+class Square(NamedTuple):
+    """Scratch for linear equations of p rows: kernels that allocate nothing compile in half the time."""
+
+    lines: FloatArray  # (p, p)
+    lu: FloatArray  # (p, p)
+    order: IntArray  # (p,)
+    vec: FloatArray  # (2, p)
+
+    @classmethod
+    def of(cls, p: int) -> Square:
+        """Return scratch for p rows."""
+        return cls(np.empty((p, p)), np.empty((p, p)), np.empty(p, np.int64), np.empty((2, p)))
 
 
 @inner
@@ -69,9 +83,10 @@ def _solve(lu: FloatArray, order: IntArray, v: FloatArray, x_out: FloatArray) ->
 
 
 @inlined
-def _solve_transposed(lu: FloatArray, order: IntArray, v: FloatArray, x_out: FloatArray) -> None:
+def _solve_transposed(
+    lu: FloatArray, order: IntArray, v: FloatArray, z: FloatArray, x_out: FloatArray
+) -> None:
     p = v.shape[0]
-    z = np.empty(p)
     for i in range(p):
         s = v[i]
         for j in range(i):
@@ -86,16 +101,17 @@ def _solve_transposed(lu: FloatArray, order: IntArray, v: FloatArray, x_out: Flo
         x_out[order[i]] = z[i]
 
 
-@allocating
-def vertex_coefficients(rows: Rows, response: FloatArray, basis: IntArray, coef_out: FloatArray) -> int:
+@kernel
+def vertex_coefficients(
+    rows: Rows, response: FloatArray, basis: IntArray, work: Square, coef_out: FloatArray
+) -> int:
     """Write the coefficients through each basis, shape (m, p), refined twice.
 
     Returns the number of singular bases (their coefficients are NaN).
     """
     rows = borrowed(rows)
     m, p = basis.shape
-    lu, order, gap, move = np.empty((p, p)), np.empty(p, np.int64), np.empty(p), np.empty(p)
-    lines = np.empty((p, p))
+    lines, lu, order, gap, move = work.lines, work.lu, work.order, work.vec[0], work.vec[1]
     singular = 0
     for k in range(m):
         for j in range(p):
@@ -224,36 +240,64 @@ def _tally_three(
     return Tally(unsettled, negative, places)
 
 
+class Passing(NamedTuple):
+    """What a pass over the rows for all taus needs besides them."""
+
+    turned: FloatArray  # (p, m) coef - center, transposed
+    turned32: NDArray[np.float32]  # (p, m)
+    place: NDArray[np.float32]  # (m,) 0, 1, 2, ...
+    tables: NDArray[np.float32]  # (blocks, lines, m) room for fitted values of table lines
+    turns: FloatArray  # (blocks, lines, m + 1) zeros
+    line: FloatArray  # (m,)
+    r: NDArray[np.float32]  # (m,)
+    used: IntArray  # (p + 1,)
+    row: FloatArray  # (p,)
+
+    @classmethod
+    def of(cls, rows: Rows, shift: FloatArray) -> Passing:
+        """Prepare a pass; `shift`, shape (m, p), is coef - center."""
+        m, p = shift.shape
+        blocks, lines = len(rows.codes), rows.tables.shape[1]
+        return cls(
+            turned=np.ascontiguousarray(shift.T),
+            turned32=np.ascontiguousarray(shift.T, np.float32),
+            place=np.arange(m, dtype=np.float32),
+            tables=np.empty((blocks, lines, m), np.float32),
+            turns=np.zeros((blocks, lines, m + 1)),
+            line=np.empty(m),
+            r=np.empty(m, np.float32),
+            used=np.empty(p + 1, np.int64),
+            row=np.empty(p),
+        )
+
+
 @inlined
-def _fitted_tables(rows: Rows, turned: FloatArray) -> NDArray[np.float32]:
-    """Fitted values of every table line for all taus, shape (blocks, lines, m)."""
-    blocks, lines = rows.codes.shape[0], rows.tables.shape[1]
+def _fit_tables(rows: Rows, turned: FloatArray, line: FloatArray, tables_out: NDArray[np.float32]) -> None:
+    """Write fitted values of every table line for all taus."""
     m = turned.shape[1]
-    out = np.empty((blocks, lines, m), np.float32)
-    line = np.empty(m)
-    for b in range(blocks):
-        for c in range(lines):
-            line[:] = 0.0
+    for b in range(rows.codes.shape[0]):
+        for c in range(rows.tables.shape[1]):
+            for k in range(m):
+                line[k] = 0.0
             for a in range(rows.first[b], rows.last[b]):
                 x = rows.tables[b, c, a]
                 if x != 0.0:
                     for k in range(m):
                         line[k] += x * turned[a, k]
             for k in range(m):
-                out[b, c, k] = np.float32(line[k])
-    return out
+                tables_out[b, c, k] = np.float32(line[k])
 
 
-@allocating
+@kernel
 def sweep(
     rows: Rows,
     response: FloatArray,
     offset: FloatArray,
     weight: FloatArray,
     coef: FloatArray,
-    shift: FloatArray,
     slack32: NDArray[np.float32],
     near_tolerance: float,
+    work: Passing,
     below_out: FloatArray,
     near_out: IntArray,
     near_residual_out: FloatArray,
@@ -272,12 +316,12 @@ def sweep(
     offset : ndarray, shape (n,)
         response - X center.
     coef : ndarray, shape (m, p)
-    shift : ndarray, shape (m, p)
-        coef - center.
     slack32 : ndarray, shape (m,)
         Error bound of the single-precision residuals.
     near_tolerance : float
         Rows with a smaller absolute residual are listed.
+    work : Passing
+        Made for this pass.
     below_out : ndarray, shape (m, p + 1)
         Sum of w_i (x_i, offset_i) over the rows with a negative residual.
     near_out : ndarray, shape (capacity, 2)
@@ -292,16 +336,14 @@ def sweep(
     rows = borrowed(rows)
     m, p = coef.shape
     blocks = rows.codes.shape[0]
-    turned = np.ascontiguousarray(shift.T)
-    turned32 = turned.astype(np.float32)
-    tables = _fitted_tables(rows, turned)
-    place = np.arange(m).astype(np.float32)
-    r = np.empty(m, np.float32)
-    used = np.empty(p + 1, np.int64)
-    row = np.empty(p)
-    below_out[:, :] = 0.0
+    turned32, tables, place = work.turned32, work.tables, work.place
+    r, used, row = work.r, work.used, work.row
+    _fit_tables(rows, work.turned, work.line, tables)
+    for k in range(m):
+        for a in range(p + 1):
+            below_out[k, a] = 0.0
     # Weight by table line and by the first tau at which a row lies below; the last place: never.
-    turns = np.zeros((blocks, rows.tables.shape[1], m + 1))
+    turns = work.turns
     near = 0
     for i in range(response.shape[0]):
         base, w = offset[i], weight[i]
@@ -365,7 +407,7 @@ def sweep(
     return near
 
 
-@allocating
+@kernel
 def duality_gaps(
     rows: Rows,
     weight: FloatArray,
@@ -374,8 +416,8 @@ def duality_gaps(
     near: IntArray,
     near_residual: FloatArray,
     near_side: IntArray,
-    below: FloatArray,
-    total: FloatArray,
+    gradient: FloatArray,
+    work: Square,
     dual_out: FloatArray,
     gap_out: FloatArray,
     excess_out: FloatArray,
@@ -386,10 +428,8 @@ def duality_gaps(
     ----------
     near_side : ndarray, shape (q,)
         Side (+1, -1) of each near row, 0 for basic ones.
-    below : ndarray, shape (m, p + 1)
-        From `sweep`.
-    total : ndarray, shape (p,)
-        Sum of w_i x_i.
+    gradient : ndarray, shape (m, p)
+        Sum of w_i (tau - 1[r_i < 0]) x_i, from `sweep`; overwritten.
     dual_out : ndarray, shape (m, p)
         Dual values of the basic rows, divided by their weights: within [tau - 1, tau].
     gap_out : ndarray, shape (m,)
@@ -399,22 +439,19 @@ def duality_gaps(
     """
     rows = borrowed(rows)
     m, p = basis.shape
-    g = np.empty((m, p))
+    lu, order, duals, z = work.lu, work.order, work.vec[0], work.vec[1]
     for k in range(m):
         gap_out[k] = 0.0
-        for a in range(p):
-            g[k, a] = taus[k] * total[a] - below[k, a]
     for s in range(near.shape[0]):
         k, i = near[s, 0], near[s, 1]
         d = 0.0 if near_side[s] == 0 else weight[i] * (taus[k] if near_side[s] > 0 else taus[k] - 1.0)
         counted = weight[i] * (taus[k] if near_residual[s] >= 0.0 else taus[k] - 1.0)
         if d != counted:
-            add_row(rows, i, d - counted, g[k])
+            add_row(rows, i, d - counted, gradient[k])
         if near_side[s] != 0:
             r = near_residual[s]
             loss = weight[i] * (taus[k] * r if r >= 0.0 else (taus[k] - 1.0) * r)
             gap_out[k] += loss - d * r
-    lu, order, d = np.empty((p, p)), np.empty(p, np.int64), np.empty(p)
     for k in range(m):
         for j in range(p):
             read_row(rows, basis[k, j], lu[j])
@@ -424,10 +461,10 @@ def duality_gaps(
             gap_out[k] = np.inf
             excess_out[k] = np.inf
             continue
-        _solve_transposed(lu, order, g[k], d)
+        _solve_transposed(lu, order, gradient[k], z, duals)
         worst = 0.0
         for j in range(p):
-            v = -d[j] / weight[basis[k, j]]
+            v = -duals[j] / weight[basis[k, j]]
             dual_out[k, j] = v
             worst = max(worst, v / taus[k] - 1.0, v / (taus[k] - 1.0) - 1.0)
         excess_out[k] = worst

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import config, njit
+from numba.core.types import unliteral
 
 __all__ = ["allocating", "cache_folder", "inlined", "inner", "kernel", "search"]
 
@@ -68,11 +69,23 @@ def _compiled(function: _Kernel, **options: object) -> _Kernel:
     try:
         # Set only while this function is decorated: other packages' caches stay where they are.
         settings.CACHE_DIR = before or cache_folder()
-        return cast(
-            _Kernel, cast(Any, njit)(cache=True, nogil=True, error_model="numpy", **options)(function)
-        )
+        compiled = cast(Any, njit)(cache=True, nogil=True, error_model="numpy", **options)(function)
     finally:
         settings.CACHE_DIR = before
+    return cast(_Kernel, compiled if compiled is function else _for_all_numbers(compiled))
+
+
+def _for_all_numbers(compiled: Any) -> Any:  # noqa: ANN401
+    """Let kernels that pass a literal number call what is compiled for any number.
+
+    Numba would compile the called kernel once more for that literal alone, and for any variable that a
+    literal is given to at first.
+    """
+    template, plain = compiled.get_call_template, cast(Any, unliteral)
+    compiled.get_call_template = lambda args, named: template(
+        [plain(one) for one in args], {name: plain(one) for name, one in named.items()}
+    )
+    return compiled
 
 
 @cache

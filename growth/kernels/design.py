@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from growth._types import FloatArray
-from growth.kernels.compiler import allocating, kernel
+from growth._types import FloatArray, IntArray
+from growth.kernels.compiler import kernel
 
 TILE = 64
 """Rows per tile of the single-precision copy of the design."""
@@ -20,10 +20,11 @@ SINGLE = 1.2e-7
 """Twice the unit round-off of single precision: bounds the error of single-precision residuals."""
 
 
-@allocating
+@kernel
 def moments(
     design: FloatArray,
     weight: FloatArray,
+    used: IntArray,
     gram_out: FloatArray,
     total_out: FloatArray,
     abs_out: FloatArray,
@@ -31,10 +32,9 @@ def moments(
 ) -> None:
     """Write X'WX, the weighted column sums, those of absolute values, and the largest absolute values.
 
-    Zeros in the design cost nothing.
+    Zeros in the design cost nothing. `used`, shape (p,), is scratch.
     """
     n, p = design.shape
-    used = np.empty(p, np.int64)
     gram_out[:, :] = 0.0
     total_out[:] = 0.0
     abs_out[:] = 0.0
@@ -90,12 +90,13 @@ def build_tiles(design: FloatArray, tiles_out: NDArray[np.float32]) -> None:
                 tiles_out[k, a, i] = np.float32(design[start + i, a]) if i < stop else np.float32(0.0)
 
 
-@allocating
-def leverages(design: FloatArray, metric: FloatArray, leverage_out: NDArray[np.float32]) -> None:
-    """Write |metric^-1 x_i|, rounded up; ALWAYS beyond FENCE."""
+@kernel
+def leverages(
+    design: FloatArray, metric: FloatArray, block: FloatArray, leverage_out: NDArray[np.float32]
+) -> None:
+    """Write |metric^-1 x_i|, rounded up; ALWAYS beyond FENCE. `block`, shape (p + 1, TILE), is scratch."""
     n, p = design.shape
-    block = np.empty((p, TILE))
-    square = np.empty(TILE)
+    square = block[p]
     for start in range(0, n, TILE):
         stop = min(TILE, n - start)
         for i in range(TILE):

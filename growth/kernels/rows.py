@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.compiler import allocating, inlined, kernel, search
+from growth.kernels.compiler import inlined, kernel, search
 
 __all__ = [
     "Rows",
@@ -70,13 +70,17 @@ def add_row(rows: Rows, i: int, factor: float, sum_out: FloatArray) -> None:
                 sum_out[a] += factor * tables[b, c, a]
 
 
-@allocating
+@kernel
 def code_blocks(
     design: FloatArray,
     columns: IntArray,
     widths: IntArray,
     mix: FloatArray,
     most: int,
+    slots: NDArray[np.int32],
+    keys: FloatArray,
+    key: FloatArray,
+    bits: NDArray[np.uint64],
     codes_out: NDArray[np.uint16],
     values_out: FloatArray,
     count_out: IntArray,
@@ -93,6 +97,11 @@ def code_blocks(
         Factors of the sums by which rows are found; different rows practically never have the same.
     most : int
         Give up beyond this many distinct rows in a block.
+    slots : ndarray, shape (blocks, size)
+        Hash tables, -1 throughout; `size` is a power of two and larger than `most`.
+    keys : ndarray, shape (blocks, most)
+    key, bits : ndarray, shape (1,)
+        The same memory.
     codes_out : ndarray, shape (blocks, at least n)
     values_out : ndarray, shape (blocks, most, p)
         The distinct rows, ``widths[b]`` entries each.
@@ -106,13 +115,7 @@ def code_blocks(
     """
     n = design.shape[0]
     blocks = widths.shape[0]
-    size = 16
-    while size < 4 * most:
-        size *= 2
-    slots = np.full((blocks, size), -1, np.int32)
-    keys = np.empty((blocks, most))
-    key = np.empty(1)
-    bits = key.view(np.uint64)
+    size = slots.shape[1]
     count_out[:] = 0
     for i in range(n):
         for b in range(blocks):
@@ -153,13 +156,15 @@ def coded_sums(rows: Rows, values: FloatArray, line_out: FloatArray) -> None:
             line_out[b, rows.codes[b, i]] += values[i]
 
 
-@allocating
-def coded_product(rows: Rows, coef: FloatArray, start: FloatArray, product_out: FloatArray) -> None:
-    """Write start_i - x_i'coef for every row."""
-    blocks, lines = rows.tables.shape[:2]
-    value = np.zeros((blocks, lines))
+@kernel
+def coded_product(
+    rows: Rows, coef: FloatArray, start: FloatArray, value: FloatArray, product_out: FloatArray
+) -> None:
+    """Write start_i - x_i'coef for every row; `value`, shape (blocks, lines), holds x_i'coef of the lines."""
+    blocks, lines = value.shape
     for b in range(blocks):
         for c in range(lines):
+            value[b, c] = 0.0
             for a in range(rows.first[b], rows.last[b]):
                 value[b, c] += rows.tables[b, c, a] * coef[a]
     for i in range(start.shape[0]):
@@ -169,12 +174,16 @@ def coded_product(rows: Rows, coef: FloatArray, start: FloatArray, product_out: 
         product_out[i] = start[i] - s
 
 
-@allocating
-def coded_gram(rows: Rows, weight: FloatArray, mass: FloatArray, gram_out: FloatArray) -> None:
-    """Write X'WX; `mass` holds the weight of every line (`coded_sums` of the weights)."""
-    blocks, lines, p = rows.tables.shape
+@kernel
+def coded_gram(
+    rows: Rows, weight: FloatArray, mass: FloatArray, sums: FloatArray, gram_out: FloatArray
+) -> None:
+    """Write X'WX; `mass` holds the weight of every line (`coded_sums` of the weights).
+
+    `sums`, shape (lines, p), is scratch.
+    """
+    blocks, lines = mass.shape
     gram_out[:, :] = 0.0
-    sums = np.empty((lines, p))
     for b in range(blocks):
         for c in range(b + 1):
             sums[:, :] = 0.0
@@ -214,9 +223,14 @@ def _length(rows: Rows, turned: FloatArray, i: int, row: FloatArray) -> float:
     return float(np.sqrt(s))
 
 
-@allocating
+@kernel
 def coded_leverages(
-    rows: Rows, turned: FloatArray, fence: float, always: float, leverage_out: NDArray[np.float32]
+    rows: Rows,
+    turned: FloatArray,
+    fence: float,
+    always: float,
+    row: FloatArray,
+    leverage_out: NDArray[np.float32],
 ) -> None:
     """Write |sum of turned lines| of every row, rounded up; `always` beyond `fence`.
 
@@ -224,8 +238,9 @@ def coded_leverages(
     ----------
     turned : ndarray, shape (blocks, lines, p)
         Table lines times the inverse of the metric.
+    row : ndarray, shape (p,)
+        Scratch.
     """
-    row = np.empty(turned.shape[2])
     for i in range(leverage_out.shape[0]):
         h = _length(rows, turned, i, row)
         leverage_out[i] = np.float32(h * 1.000001 + 1e-30) if h < fence else np.float32(always)

@@ -14,15 +14,39 @@ References
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.compiler import allocating, inlined, inner
+from growth.kernels.borrowed import borrowed
+from growth.kernels.compiler import inlined, inner, kernel
 from growth.kernels.rows import Rows
 
 EXACT = 2.0**45
 """A rounding step counts as far more than a rounding error up to this number of steps."""
+
+
+class Curves(NamedTuple):
+    """The curves and how their values are summed, with scratch for one row."""
+
+    turned: FloatArray  # (p, m) coefficients
+    columns: IntArray  # (p,) group by group
+    ends: IntArray  # (groups,) where each group ends in `columns`
+    used: IntArray  # (p + 4 groups,)
+    value: FloatArray  # (p + 4 groups,)
+    stops: IntArray  # (groups,)
+    part: FloatArray  # (m,)
+    q: FloatArray  # (m,) values
+
+    @classmethod
+    def of(cls, coef: FloatArray, columns: IntArray, ends: IntArray) -> Curves:
+        """Take curves with coefficients of shape (m, p)."""
+        m, room = coef.shape[0], coef.shape[1] + 4 * ends.size
+        used, value, stops = np.zeros(room, np.int64), np.empty(room), np.empty(ends.size, np.int64)
+        turned = np.ascontiguousarray(coef.T)
+        return cls(turned, columns, ends, used, value, stops, np.empty(m), np.empty(m))
 
 
 @inlined
@@ -63,24 +87,15 @@ def _add_many(
         q[k] += part[k]
 
 
-@inlined
-def _curves(
-    design: FloatArray,
-    i: int,
-    columns: IntArray,
-    ends: IntArray,
-    turned: FloatArray,
-    used: IntArray,
-    value: FloatArray,
-    stops: IntArray,
-    part: FloatArray,
-    q_out: FloatArray,
-) -> None:
+@inner
+def _evaluate(curves: Curves, row: FloatArray) -> None:
     """Write the curve values of one row: sums within groups of columns, then of the groups in their order.
 
     Zeros in the row cost nothing. `used` and `value` list the other entries, each group followed by room for
     four zeros; the lists are made first, so that sums need not wait for them.
     """
+    columns, ends, turned = curves.columns, curves.ends, curves.turned
+    used, value, stops, part, q_out = curves.used, curves.value, curves.stops, curves.part, curves.q
     start, begin = 0, 0
     for g in range(ends.shape[0]):
         for s in range(start, start + 4):
@@ -88,7 +103,7 @@ def _curves(
         stop = start
         for s in range(begin, ends[g]):
             a = columns[s]
-            x = design[i, a]
+            x = row[a]
             used[stop] = a
             value[stop] = x
             stop += x != 0.0
@@ -113,20 +128,14 @@ def _curves(
 
 
 @inlined
-def _table_curves(rows: Rows, columns: IntArray, ends: IntArray, turned: FloatArray) -> FloatArray:
-    """Curve values of every table line, shape (tables, lines, m)."""
-    tables, lines, p = rows.tables.shape
-    m, room = turned.shape[1], p + 4 * ends.shape[0]
-    out = np.empty((tables, lines, m))
-    used, value, stops = np.zeros(room, np.int64), np.empty(room), np.empty(ends.shape[0], np.int64)
-    part, q = np.empty(m), np.empty(m)
-    for b in range(tables):
-        table = rows.tables[b]
-        for c in range(lines):
-            _curves(table, c, columns, ends, turned, used, value, stops, part, q)
-            for k in range(m):
-                out[b, c, k] = q[k]
-    return out
+def _evaluate_tables(curves: Curves, rows: Rows, tables_out: FloatArray) -> None:
+    """Write curve values of every table line."""
+    q = curves.q
+    for b in range(tables_out.shape[0]):
+        for c in range(tables_out.shape[1]):
+            _evaluate(curves, rows.tables[b, c])
+            for k in range(q.shape[0]):
+                tables_out[b, c, k] = q[k]
 
 
 @inlined
@@ -168,12 +177,10 @@ def _shown(v: float, scale: float, low: float, high: float) -> float:
     return np.rint(clipped * scale) / scale if scale > 0.0 else clipped
 
 
-@allocating
+@kernel
 def add_curve_values(
     design: FloatArray,
-    columns: IntArray,
-    ends: IntArray,
-    coef: FloatArray,
+    curves: Curves,
     rearrange: bool,
     scale: float,
     low: float,
@@ -184,17 +191,15 @@ def add_curve_values(
 
     Parameters are those of `place`. Returns the number of rows whose values are not finite.
     """
-    m, room = coef.shape[0], coef.shape[1] + 4 * ends.shape[0]
-    turned = np.ascontiguousarray(coef.T)
-    used, value, stops = np.zeros(room, np.int64), np.empty(room), np.empty(ends.shape[0], np.int64)
-    part, q = np.empty(m), np.empty(m)
+    curves = borrowed(curves)
+    q = curves.q
     unknown = 0
     for i in range(design.shape[0]):
-        _curves(design, i, columns, ends, turned, used, value, stops, part, q)
+        _evaluate(curves, design[i])
         unknown += not np.isfinite(q[0])
         if rearrange:
             _insertion_sort(q)
-        for k in range(m):
+        for k in range(q.shape[0]):
             sums_out[i, k] += _shown(q[k], scale, low, high)
     return unknown
 
@@ -209,19 +214,18 @@ def _stays(q: FloatArray, k: int) -> bool:
     return bool(less <= k < upto)
 
 
-@allocating
+@kernel
 def place(
     rows: Rows,
     lead: int,
-    columns: IntArray,
-    ends: IntArray,
-    coef: FloatArray,
+    curves: Curves,
     response: FloatArray,
     taus: FloatArray,
     rearrange: bool,
     scale: float,
     low: float,
     high: float,
+    tables: FloatArray,
     below_out: IntArray,
     upto_out: IntArray,
     percentile_out: FloatArray,
@@ -235,11 +239,8 @@ def place(
         n rows of p columns.
     lead : int
         Table of coded rows that holds the first group of columns; the others follow in their order.
-    columns : ndarray, shape (p,)
-        Columns, group by group.
-    ends : ndarray, shape (groups,)
-        Where each group ends in `columns`.
-    coef : ndarray, shape (m, p)
+    curves : Curves
+        m curves.
     response : ndarray, shape (n,)
     taus : ndarray, shape (m,)
     rearrange : bool
@@ -248,6 +249,8 @@ def place(
         Curves are rounded to multiples of 1/scale; 0 means not rounded.
     low, high : float
         Curves are clipped to this range first.
+    tables : ndarray, shape (blocks, lines, m)
+        Scratch.
     below_out, upto_out : ndarray, shape (n,)
         Number of curves below the response, and not above it.
     percentile_out : ndarray, shape (n,)
@@ -263,12 +266,11 @@ def place(
     unknown : int
         Number of rows whose curve values are not finite; the rest of their results means nothing.
     """
-    m, room = coef.shape[0], coef.shape[1] + 4 * ends.shape[0]
-    turned = np.ascontiguousarray(coef.T)
+    rows, curves = borrowed(rows), borrowed(curves)
+    q = curves.q
+    m = q.shape[0]
     coded = rows.codes.shape[0] > 0
-    tables = _table_curves(rows, columns, ends, turned)
-    used, value, stops = np.zeros(room, np.int64), np.empty(room), np.empty(ends.shape[0], np.int64)
-    part, q = np.empty(m), np.empty(m)
+    _evaluate_tables(curves, rows, tables)
     plain = scale == 0.0 and low == -np.inf and high == np.inf
     margin = 1.0 / scale if scale > 0.0 else 0.0
     middle = 0
@@ -282,7 +284,7 @@ def place(
         if coded:
             _look_up(tables, rows.codes, i, lead, q)
         else:
-            _curves(rows.design, i, columns, ends, turned, used, value, stops, part, q)
+            _evaluate(curves, rows.design[i])
         unknown += not np.isfinite(q[0])
         y = response[i]
         least, most = y - margin, y + margin

@@ -10,9 +10,11 @@ import numpy as np
 
 from growth._types import FloatArray
 from growth.errors import CohortError, SpecError, problem
-from growth.kernels.bspline import MAX_DEGREE, bspline_columns
+from growth.kernels.bspline import bspline_columns
 
 __all__ = ["SplineBasis", "spline_design"]
+
+MAX_DEGREE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class SplineBasis:
     def _write(self, scores: FloatArray, out: FloatArray, first: int) -> None:
         ends = self.degree + 1
         full = np.array([self.boundaries[0]] * ends + list(self.knots) + [self.boundaries[1]] * ends)
-        bspline_columns(scores, full, self.degree, out, first)
+        bspline_columns(scores, full, self.degree, np.empty((3, ends)), out, first)
 
 
 def spline_design(

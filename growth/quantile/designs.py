@@ -128,7 +128,8 @@ class DenseDesign:
         """Sum over the rows."""
         p = self.matrix.shape[1]
         gram, sums = np.empty((p, p)), Totals(np.empty(p), np.empty(p), np.empty(p))
-        dense.moments(self.matrix, weight, gram, sums.total, sums.total_abs, sums.largest)
+        used = np.empty(p, np.int64)
+        dense.moments(self.matrix, weight, used, gram, sums.total, sums.total_abs, sums.largest)
         return Moments(gram, sums)
 
     def totals(self, weight: FloatArray) -> Totals:
@@ -151,7 +152,8 @@ class DenseDesign:
     def leverages(self, metric: FloatArray) -> NDArray[np.float32]:
         """Return |metric^-1 x_i|, rounded up, shape (n,)."""
         out = np.empty(self.shape[0], np.float32)
-        dense.leverages(self.matrix, np.ascontiguousarray(metric), out)
+        block = np.empty((self.shape[1] + 1, dense.TILE))
+        dense.leverages(self.matrix, np.ascontiguousarray(metric), block, out)
         return out
 
     def tiles(self) -> NDArray[np.float32]:
@@ -192,7 +194,10 @@ class CodedDesign:
         codes = np.zeros((len(parts), _padded(n)), np.uint16)
         values, count = np.empty((len(parts), most, int(widths.max()))), np.empty(len(parts), np.int64)
         mix = np.cos(np.arange(1.0, p + 1.0) ** 2)
-        if not kernel.code_blocks(matrix, columns, widths, mix, most, codes, values, count):
+        slots = np.full((len(parts), max(16, 1 << (4 * most - 1).bit_length())), -1, np.int32)
+        keys, key = np.empty((len(parts), most)), np.empty(1)
+        scratch = slots, keys, key, key.view(np.uint64)
+        if not kernel.code_blocks(matrix, columns, widths, mix, most, *scratch, codes, values, count):
             return None
         tables = np.zeros((len(parts), int(count.max()), p))
         for b, part in enumerate(parts):
@@ -232,7 +237,7 @@ class CodedDesign:
         tables = self.rows.tables
         mass = self._sums(weight)
         gram = np.empty((tables.shape[2], tables.shape[2]))
-        kernel.coded_gram(self.rows, weight, mass, gram)
+        kernel.coded_gram(self.rows, weight, mass, np.empty(tables.shape[1:]), gram)
         return Moments(gram, self._totals(mass))
 
     def totals(self, weight: FloatArray) -> Totals:
@@ -247,14 +252,14 @@ class CodedDesign:
     def residuals(self, response: FloatArray, coef: FloatArray) -> FloatArray:
         """Return response - X coef, shape (n,)."""
         out = np.empty(self.n)
-        kernel.coded_product(self.rows, coef, response, out)
+        kernel.coded_product(self.rows, coef, response, np.empty(self.rows.tables.shape[:2]), out)
         return out
 
     def leverages(self, metric: FloatArray) -> NDArray[np.float32]:
         """Return |metric^-1 x_i|, rounded up, shape (n,)."""
         out = np.empty(self.shape[0], np.float32)
         turned = np.ascontiguousarray(self.rows.tables @ np.linalg.inv(metric).T)
-        kernel.coded_leverages(self.rows, turned, dense.FENCE, dense.ALWAYS, out)
+        kernel.coded_leverages(self.rows, turned, dense.FENCE, dense.ALWAYS, np.empty(len(metric)), out)
         return out
 
     def tiles(self) -> NDArray[np.float32]:

@@ -29,7 +29,8 @@ def prove(
     m, p = basis.shape
     coef, objective = np.empty((m, p)), np.empty(m)
     _order_by_content(prepared, basis)
-    certificate.vertex_coefficients(rows, response, basis, coef)
+    square = certificate.Square.of(p)
+    certificate.vertex_coefficients(rows, response, basis, square, coef)
     # A nearly perfect fit has no size of its own to compare its rounding errors with.
     floor = weight.sum() * prepared.scale * 2.0**-12
     if prepared.perfect:
@@ -45,9 +46,9 @@ def prove(
     capacity = m * p + len(ties) + 1024
     while True:
         near, near_residual = np.empty((capacity, 2), np.int64), np.empty(capacity)
-        count = certificate.sweep(
-            rows, response, prepared.offset, weight, coef, shift, slack, tolerance, below, near, near_residual
-        )
+        arguments = rows, response, prepared.offset, weight, coef, slack, tolerance
+        passing = certificate.Passing.of(rows, shift)
+        count = certificate.sweep(*arguments, passing, below, near, near_residual)
         if count <= capacity:
             break
         capacity = count
@@ -55,8 +56,9 @@ def prove(
     side = _near_sides(near, near_residual, basis, ties, response.size)
     dual, gap, excess = np.empty((m, p)), np.empty(m), np.empty(m)
     total = data.total * weight.mean()
+    gradient = taus[:, None] * total - below[:, :p]
     certificate.duality_gaps(
-        rows, weight, taus, basis, near, near_residual, side, below, total, dual, gap, excess
+        rows, weight, taus, basis, near, near_residual, side, gradient, square, dual, gap, excess
     )
     # A basic row off its hyperplane has lost its digits: its dual value would count from the wrong side.
     excess[np.bincount(near[side == 0, 0], minlength=m) < p] = np.inf

@@ -60,12 +60,10 @@ class Reading:
 
     def add_curves(self, design: FloatArray, sums_out: FloatArray) -> None:
         """Add the values of all curves to `sums_out`, shape (n, m), without storing them."""
-        groups = _groups(self.coef.shape[1], self.blocks)
+        curves = scoring.Curves.of(self.coef, *_groups(self.coef.shape[1], self.blocks))
         rows = _plain(design)
         _require_finite(
-            scoring.add_curve_values(
-                rows, *groups, self.coef, self.rearrange, self.scale, *self.bounds, sums_out
-            )
+            scoring.add_curve_values(rows, curves, self.rearrange, self.scale, *self.bounds, sums_out)
         )
 
     def scores(self, design: FloatArray, response: FloatArray, n_jobs: int | None) -> Scores:
@@ -86,13 +84,13 @@ class Reading:
             return scoring.place(
                 rows,
                 lead,
-                *groups,
-                self.coef,
+                scoring.Curves.of(self.coef, *groups),
                 response[some],
                 self.taus,
                 self.rearrange,
                 self.scale,
                 *self.bounds,
+                np.empty((*rows.tables.shape[:2], m)),
                 below[some],
                 upto[some],
                 percentile[some],

@@ -75,6 +75,7 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
         target: int,
         limit: int,
         cold: bool,
+        start_rows: int,
     ) -> IntArray:
         room = min(MOST_TIES, n * order.size)
         ties = np.empty((room, 3), np.int64)
@@ -91,6 +92,7 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
                 target,
                 limit,
                 cold,
+                start_rows,
                 basis,
                 ties,
                 count,
@@ -109,13 +111,12 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
     threads = 1 if n_jobs is None else min(2, int(effective_n_jobs(n_jobs)))
     work = [workspace(data) for _ in range(threads)]
     state = initial_state(prepared)
-    if start is None:
-        kernel.cold_start(data, state, work[0], taus[middle], start_rows, 0.6 * limit / n)
-    else:
+    cold = start is None
+    if start is not None:
         state.curvature[:] = start.curvature
         state.width[0] = WARM_WIDTH * start.width
-    cold = start is None
-    found = [walk(work[0], state, np.array([middle]), float(taus[middle]), target, limit, cold)]
+    near = start_rows if cold else 0
+    found = [walk(work[0], state, np.array([middle]), float(taus[middle]), target, limit, cold, near)]
     if start is not None and status[middle] != kernel.OK:
         raise ConvergenceError("The start is too far from the solution.")
     reached = Start(
@@ -123,7 +124,7 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
     )
     halves = [np.arange(middle + 1, m), np.arange(middle - 1, -1, -1)]
     tasks = [
-        (work[i % threads], _copy(state), half, float(taus[middle]), target, limit, False)
+        (work[i % threads], _copy(state), half, float(taus[middle]), target, limit, False, 0)
         for i, half in enumerate(halves)
         if half.size
     ]
@@ -134,7 +135,7 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
     failed = np.flatnonzero(status != kernel.OK)
     for k in failed:
         status[k] = kernel.OK
-        found.append(walk(work[0], initial_state(prepared), np.array([k]), float(taus[k]), n, n, True))
+        found.append(walk(work[0], initial_state(prepared), np.array([k]), float(taus[k]), n, n, True, 0))
     if (status != kernel.OK).any():
         raise ConvergenceError(
             f"{int(np.count_nonzero(status))} of {m} quantiles found no optimal vertex within the budget."

@@ -27,7 +27,6 @@ from growth.kernels.compiler import cache_folder
 from growth.quantile.prepare import Prepared, arranged, least_squares, prepare
 from growth.quantile.proof import prove
 from growth.quantile.scores import Reading
-from growth.quantile.start import Start
 from growth.quantile.walk import initial_state, perfect_fit, walk_taus, workspace
 
 __all__ = ["compile_together"]
@@ -94,15 +93,7 @@ def _no_garbage() -> Iterator[None]:
 
 def _compile_the_walk() -> None:
     prepared, _, _ = _example(coded=False)
-    _compile_the_start(prepared)
-    geometry = prepared.geometry
-    start = Start(geometry, geometry.gram.copy(), 1.0, prepared.design.shape[0])
-    walk_taus(prepared, _TAUS, None, start)
-
-
-def _compile_the_start(prepared: Prepared) -> None:
-    data = prepared.problem
-    kernel.cold_start(data, initial_state(prepared), workspace(data), 0.5, 500, 0.5)
+    walk_taus(prepared, _TAUS, None, None)
 
 
 def compile_the_rest() -> None:
@@ -110,7 +101,7 @@ def compile_the_rest() -> None:
     with _no_garbage():
         prepared, _, _ = _example(coded=False)
         data = prepared.problem
-        kernel.compile_pivoting(data, initial_state(prepared), workspace(data))
+        kernel.compile_ahead(data, initial_state(prepared), workspace(data))
         prepared, matrix, response = _example(coded=True)
         walked = perfect_fit(prepared, _TAUS)
         coef, *_ = prove(prepared, _TAUS, walked.basis, walked.ties)
@@ -120,7 +111,7 @@ def compile_the_rest() -> None:
 
 def _example(*, coded: bool) -> tuple[Prepared, FloatArray, FloatArray]:
     """Prepare a small fit."""
-    row = np.arange(2000.0)
+    row = np.arange(4096.0)
     score = row % 10.0
     matrix = np.column_stack([np.ones(row.size), score, score**2])
     response = (row * row) % 101.0

@@ -44,6 +44,7 @@ References
 .. [4] P. Bloomfield and W. Steiger (1983), Least Absolute Deviations, Birkhaeuser.
 """
 
+from growth.kernels.process.ahead import AHEAD, compile_ahead
 from growth.kernels.process.data import (
     FENCE,
     N_COUNTERS,
@@ -54,10 +55,10 @@ from growth.kernels.process.data import (
     State,
     Work,
 )
-from growth.kernels.process.path import cold_start, solve_path
-from growth.kernels.process.vertex import compile_pivoting
+from growth.kernels.process.path import solve_path
 
 __all__ = [
+    "AHEAD",
     "FENCE",
     "N_COUNTERS",
     "OK",
@@ -66,7 +67,6 @@ __all__ = [
     "Problem",
     "State",
     "Work",
-    "cold_start",
-    "compile_pivoting",
+    "compile_ahead",
     "solve_path",
 ]

@@ -347,13 +347,12 @@ def _score_quantile(work: Work, coef: FloatArray, m: int, share: float) -> float
     return float(step[select(step, slope, pick, m, max(1.0, share * m))])
 
 
-@kernel
-def cold_start(problem: Problem, state: State, work: Work, tau: float, rows: int, share: float) -> None:
+@inner
+def _cold_start(problem: Problem, state: State, work: Work, tau: float, rows: int, share: float) -> None:
     """Bring ``state.coef`` from least squares near the solution by Newton steps on `rows` strided rows.
 
     Sets the width so that about `share` of all rows fall into the first band.
     """
-    problem, state, work = borrowed(problem), borrowed(state), borrowed(work)
     n, p = problem.response.shape[0], problem.total.shape[0]
     coef, outside = state.coef, work.vec[9]
     for a in range(p):
@@ -386,6 +385,7 @@ def solve_path(
     target: int,
     limit: int,
     cold: bool,
+    start_rows: int,
     basis_out: IntArray,
     ties_out: IntArray,
     n_ties_out: IntArray,
@@ -395,13 +395,16 @@ def solve_path(
     """Solve the taus of `order` one after the other, starting from `state`, which belongs to `tau_from`.
 
     The band aims at `target` rows (all rows: nothing is screened out) and is narrowed above `limit` rows.
-    With `cold` the state holds a rough start instead of a solution.
+    With `cold` the state holds a rough start instead of a solution; `start_rows` of the rows (0: none) bring
+    it nearer first.
 
     Rows other than basic ones with a residual up to ``problem.near`` are reported with their side in
     ``ties_out`` as (position of tau, row, side): their dual value cannot be read off the residual.
     """
     problem, state, work = borrowed(problem), borrowed(state), borrowed(work)
     p = state.coef.shape[0]
+    if start_rows > 0:
+        _cold_start(problem, state, work, tau_from, start_rows, 0.6 * limit / problem.response.shape[0])
     previous = tau_from
     step, move = work.vec[12], work.vec[13]
     n_ties_out[0] = 0

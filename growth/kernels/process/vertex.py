@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import boolean, float64, int64
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.borrowed import type_of_borrowed
 from growth.kernels.compiler import inlined, inner
 from growth.kernels.process.algebra import dot
 from growth.kernels.process.band import products, residuals, weighted_sum
@@ -422,11 +418,3 @@ def descend(
         for a in range(p):
             coef[a] += length * move[a]
         _exchange(state, work, tau, leaving, entering, upward, passed, gradient)
-
-
-def compile_pivoting(problem: Problem, state: State, work: Work) -> None:
-    """Compile `descend`, which only other kernels call, as they call it."""
-    compiled: Any = descend
-    vector = float64[::1]
-    records = [type_of_borrowed(record) for record in (problem, state, work)]
-    compiled.compile((*records, float64, vector, vector, int64, int64, boolean))

@@ -1,0 +1,32 @@
+"""Kernels that only other kernels call, compiled before those that call them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import boolean, float32, float64, int64
+
+from growth.kernels.borrowed import type_of_borrowed
+from growth.kernels.process.data import Problem, State, Work
+from growth.kernels.process.screen import offenders, screen
+from growth.kernels.process.vertex import crash, descend
+
+__all__ = ["AHEAD", "compile_ahead"]
+
+AHEAD = (descend, offenders, crash, screen)
+"""The longest parts of the walk, apart from the walk itself and what its start needs."""
+
+
+def compile_ahead(problem: Problem, state: State, work: Work) -> None:
+    """Compile them as the walk calls them."""
+    lent = [type_of_borrowed(record) for record in (problem, state, work)]
+    vector, beta = float64[::1], float32[::1]
+    kinds = (
+        (*lent, float64, vector, vector, int64, int64, boolean),
+        (*lent, beta, vector, float32, float32, float32, int64, boolean, float64),
+        (lent[2], int64, float64),
+        (*lent, beta, vector, float32, float32),
+    )
+    for kernel, arguments in zip(AHEAD, kinds, strict=True):
+        compiled: Any = kernel
+        compiled.compile(arguments)
