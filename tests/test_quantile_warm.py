@@ -37,7 +37,7 @@ def _forgetful() -> None:
 @pytest.mark.skipif(config.DISABLE_JIT, reason="kernels are not compiled")
 def test_each_kernel_is_compiled_for_one_kind_of_arguments() -> None:
     run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == str([1] * 9)
+    assert run.stdout.strip() == str([1] * 8)
 
 
 def test_a_compiled_installation_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ def _lu(a: FloatArray, order: IntArray) -> bool:
     return True
 
 
-@inner
+@inlined
 def _solve(lu: FloatArray, order: IntArray, v: FloatArray, x_out: FloatArray) -> None:
     p = v.shape[0]
     for i in range(p):

@@ -27,7 +27,7 @@ from growth.kernels.compiler import cache_folder
 from growth.quantile.prepare import Prepared, arranged, least_squares, prepare
 from growth.quantile.proof import prove
 from growth.quantile.scores import Reading
-from growth.quantile.walk import initial_state, perfect_fit, walk_taus, workspace
+from growth.quantile.walk import initial_state, walk_taus, workspace
 
 __all__ = ["compile_together"]
 
@@ -99,12 +99,12 @@ def _compile_the_walk() -> None:
 def compile_the_rest() -> None:
     """Compile the pivoting, and what a fit and its scoring need besides the walk."""
     with _no_garbage():
-        prepared, _, _ = _example(coded=False)
+        prepared, matrix, response = _example(coded=True)
         data = prepared.problem
         kernel.compile_ahead(data, initial_state(prepared), workspace(data))
-        prepared, matrix, response = _example(coded=True)
-        walked = perfect_fit(prepared, _TAUS)
-        coef, *_ = prove(prepared, _TAUS, walked.basis, walked.ties)
+        _, rows = np.unique(prepared.design.dense()[:, 1], return_index=True)
+        basis = np.tile(rows[: matrix.shape[1]], (_TAUS.size, 1))
+        coef, *_ = prove(prepared, _TAUS, basis, np.empty((0, 3), np.int64))
         reading = Reading(coef, _TAUS, _BLOCKS, rearrange=True, scale=1e5, bounds=(-np.inf, np.inf))
         reading.scores(matrix, response, None)
 

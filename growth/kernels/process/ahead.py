@@ -8,12 +8,12 @@ from numba import boolean, float32, float64, int64
 
 from growth.kernels.borrowed import type_of_borrowed
 from growth.kernels.process.data import Problem, State, Work
-from growth.kernels.process.screen import offenders, screen
+from growth.kernels.process.screen import offenders
 from growth.kernels.process.vertex import crash, descend
 
 __all__ = ["AHEAD", "compile_ahead"]
 
-AHEAD = (descend, offenders, crash, screen)
+AHEAD = (descend, offenders, crash)
 """The longest parts of the walk, apart from the walk itself and what its start needs."""
 
 
@@ -25,7 +25,6 @@ def compile_ahead(problem: Problem, state: State, work: Work) -> None:
         (*lent, float64, vector, vector, int64, int64, boolean),
         (*lent, beta, vector, float32, float32, float32, int64, boolean, float64),
         (lent[2], int64, float64),
-        (*lent, beta, vector, float32, float32),
     )
     for kernel, arguments in zip(AHEAD, kinds, strict=True):
         compiled: Any = kernel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from growth._types import FloatArray
-from growth.kernels.compiler import inner, search
+from growth.kernels.compiler import inlined, inner, search
 from growth.kernels.process.algebra import cholesky, cholesky_solve, dot
 from growth.kernels.process.data import FENCE, TOP, Problem, State, Work
 from growth.kernels.rows import read_row
@@ -101,7 +101,7 @@ def _smooth_weights(work: Work, tau: float, width: float, m: int) -> None:
         c[t] = w[t] * (tau - 1.0 + u)
 
 
-@inner
+@inlined
 def _trace_without_crowd(problem: Problem, work: Work, m: int) -> float:
     """Trace of the curvature from rows that are not at a crowded end of the scale.
 

@@ -41,7 +41,7 @@ TRIES = 2
 """So many failures, one after a tau that failed as well, and a tau is tried from the last tau's vertex."""
 
 
-@inner
+@inlined
 def _outside_term(
     problem: Problem, state: State, work: Work, tau: float, m: int, outside_out: FloatArray
 ) -> None:
@@ -347,7 +347,7 @@ def _score_quantile(work: Work, coef: FloatArray, m: int, share: float) -> float
     return float(step[select(step, slope, pick, m, max(1.0, share * m))])
 
 
-@inner
+@inlined
 def _cold_start(problem: Problem, state: State, work: Work, tau: float, rows: int, share: float) -> None:
     """Bring ``state.coef`` from least squares near the solution by Newton steps on `rows` strided rows.
 

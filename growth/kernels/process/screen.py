@@ -145,7 +145,7 @@ def look_again(state: State, i: int) -> None:
     state.tile_high[i // TILE] = np.inf
 
 
-@inner
+@inlined
 def split(
     problem: Problem, state: State, work: Work, count: int, width: np.float32, slack: np.float32
 ) -> int:
