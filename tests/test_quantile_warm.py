@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,10 +22,18 @@ warm.compile_the_rest()
 score = np.arange(3000.0) % 12.0
 design = np.column_stack([np.ones(3000), score, score**2])
 response = (np.arange(3000.0) ** 2) % 211.0
-for blocks in ([], [slice(1, 3)]):
-    fit_quantiles(design, response, blocks=blocks).score(design, response)
+weights = np.ones(3000)
+for read_only in (False, True):
+    for array in (design, response, weights):
+        array.flags.writeable = not read_only
+    for blocks in ([], [slice(1, 3)]):
+        for rows in (400, 3000):
+            some = design[:rows], response[:rows]
+            process = fit_quantiles(*some, weights=weights[:rows], blocks=blocks)
+            process.score(*some)
+            process.predict(some[0])
 kernels = [kernel.solve_path, *kernel.AHEAD, certificate.sweep, certificate.duality_gaps]
-kernels += [certificate.vertex_coefficients, scoring.place]
+kernels += [certificate.vertex_coefficients, scoring.place, scoring.add_curve_values]
 print([len(one.signatures) for one in kernels])
 """
 
@@ -36,8 +45,18 @@ def _forgetful() -> None:
 
 @pytest.mark.skipif(config.DISABLE_JIT, reason="kernels are not compiled")
 def test_each_kernel_is_compiled_for_one_kind_of_arguments() -> None:
+    """More would cost seconds; and two processes that write a kernel at once must write the same."""
     run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == str([1] * 8)
+    assert run.stdout.strip() == str([1] * 9)
+
+
+@pytest.mark.skipif(config.DISABLE_JIT, reason="kernels are not compiled")
+def test_an_image_is_compiled_beforehand() -> None:
+    command = [sys.executable, "-m", "growth.quantile"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    folder = Path(run.stdout.removeprefix("compiled kernels: ").strip())
+    for name in ("solve_path", "sweep", "place", "add_curve_values", "bspline_columns", "group_coded"):
+        assert list(folder.glob(f"*/*.{name}-*.nbi")), name
 
 
 def test_a_compiled_installation_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:

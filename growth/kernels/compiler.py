@@ -2,29 +2,42 @@
 
 Compiled kernels are cached on disk in a folder named after a digest of all kernel sources: numba itself
 notices an edit only in the file of the function that is called, not in the files of functions that it calls.
-A read-only installation falls back to the user's cache folder.
+Numba checks the processor itself; its name is in the digest so that a first fit on another one is noticed.
+Numba reads only where it may write: a read-only installation falls back to the user's cache folder, and where
+that cannot be written to either, to a temporary folder for this process; what is compiled in the installation
+is copied there.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import hashlib
 import os
+import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from numba import __version__ as numba_version
 from numba import config, njit
+from numba.core.registry import cpu_target
 from numba.core.types import unliteral
 
-__all__ = ["allocating", "cache_folder", "inlined", "inner", "kernel", "search"]
+__all__ = ["allocating", "cache_folder", "forget_unused", "inlined", "inner", "kernel", "search"]
 
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 
 SEARCH = {"reassoc", "contract", "arcp", "nsz"}
 """Floating-point freedoms of search kernels: none of them assumes away NaN or infinity."""
 
+UNUSED = 30 * 24 * 3600.0
+"""Age from which what an earlier version compiled counts as forgotten [s]."""
+DIGITS = 12
 
 INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
 
@@ -91,18 +104,87 @@ def _for_all_numbers(compiled: Any) -> Any:  # noqa: ANN401
 @cache
 def cache_folder() -> str:
     """Return the folder of compiled kernels."""
-    here = Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(here.rglob("*.py")):
-        digest.update(path.read_bytes())
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "growth"
-    for place in (here / "__pycache__", user):
-        folder = place / f"numba-{digest.hexdigest()[:12]}"
+    name, built = f"numba-{_digest()}", None
+    for place in _places():
+        folder = place / name
         try:
+            if built is not None and not folder.exists():
+                _copy(built, folder)
             folder.mkdir(parents=True, exist_ok=True)
+            parts = [folder, *(part for part in folder.iterdir() if part.is_dir())]
+            if all(os.access(part, os.W_OK) for part in parts):
+                os.utime(folder)  # last used now
+                return str(folder)
         except OSError:
-            continue
-        if os.access(folder, os.W_OK):
-            return str(folder)
+            pass
+        if folder.is_dir():
+            built = folder  # by somebody else: numba reads only where it may write
     # A shared, predictable folder would let others plant machine code, hence one per process.
-    return tempfile.mkdtemp(prefix="growth-numba-")
+    own = Path(tempfile.mkdtemp(prefix="growth-numba-"))
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    if built is not None:
+        _copy_files(built, own)
+    return str(own)
+
+
+def _copy(built: Path, folder: Path) -> None:
+    """Copy compiled kernels to a folder that appears with all of them."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix="copy-", dir=folder.parent))
+    _copy_files(built, aside)
+    try:
+        aside.rename(folder)
+    except OSError:  # another process was first
+        shutil.rmtree(aside)
+
+
+def _copy_files(built: Path, folder: Path) -> None:
+    """Copy what can be read; what cannot is compiled again."""
+    for path in built.glob("*/*.nb[ic]"):
+        target = folder / path.relative_to(built)
+        target.parent.mkdir(exist_ok=True)
+        with contextlib.suppress(OSError):
+            shutil.copyfile(path, target)
+
+
+def forget_unused() -> None:
+    """Remove what earlier versions compiled, once no process has used it for `UNUSED` seconds.
+
+    Another process may be about to read from there. One that finds a file missing compiles again, but one
+    that finds the folder missing fails to write: so files go first, and empty folders as much later.
+    """
+    if cast(Any, config).CACHE_DIR:
+        return
+    own, now = Path(cache_folder()), time.time()
+    folders = "numba-" + "[0-9a-f]" * DIGITS
+    for folder in own.parent.glob(folders) if own.match(folders) else ():
+        try:
+            if folder == own or now - folder.stat().st_mtime < UNUSED:
+                continue
+            files = [path for path in folder.rglob("*") if path.is_file()]
+            for path in files:
+                path.unlink(missing_ok=True)
+            if files:
+                os.utime(folder)
+            else:
+                shutil.rmtree(folder)
+        except OSError:
+            continue  # another process is at it, or it belongs to somebody else
+
+
+def _places() -> list[Path]:
+    """Folders in which a cache may lie, the best first."""
+    places = [Path(__file__).parent / "__pycache__"]
+    # A user without a home, as in containers that run under any number, has no cache of his own.
+    with contextlib.suppress(RuntimeError):
+        places.append(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "growth")
+    return places
+
+
+def _digest() -> str:
+    """Return what tells compiled kernels apart: sources, compiler and processor."""
+    target = cast(Any, cpu_target).target_context.codegen().magic_tuple()
+    digest = hashlib.sha256(repr((sys.implementation.cache_tag, numba_version, target)).encode())
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:DIGITS]

@@ -45,7 +45,7 @@ class Curves(NamedTuple):
         """Take curves with coefficients of shape (m, p)."""
         m, room = coef.shape[0], coef.shape[1] + 4 * ends.size
         used, value, stops = np.zeros(room, np.int64), np.empty(room), np.empty(ends.size, np.int64)
-        turned = np.ascontiguousarray(coef.T)
+        turned = np.array(coef.T, order="C")
         return cls(turned, columns, ends, used, value, stops, np.empty(m), np.empty(m))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from growth._types import FloatArray
 from growth.errors import CohortError, SpecError, problem
 from growth.kernels.bspline import bspline_columns
+from growth.quantile.designs import plain
 
 __all__ = ["SplineBasis", "spline_design"]
 
@@ -107,7 +108,7 @@ class SplineBasis:
     def design(self, scores: FloatArray) -> FloatArray:
         """Return the basis at `scores`, shape (n, n_columns)."""
         out = np.empty((len(scores), self.n_columns))
-        self._write(np.ascontiguousarray(scores, dtype=np.float64), out, 0)
+        self._write(plain(scores), out, 0)
         return out
 
     def _write(self, scores: FloatArray, out: FloatArray, first: int) -> None:
@@ -140,7 +141,7 @@ def spline_design(
     out[:, 0] = 1.0
     first = 1
     for j, basis in enumerate(bases):
-        basis._write(np.ascontiguousarray(priors[:, j], dtype=np.float64), out, first)
+        basis._write(plain(priors[:, j]), out, first)
         first += basis.n_columns
     if covariates is not None:
         out[:, first:] = covariates

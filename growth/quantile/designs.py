@@ -49,6 +49,14 @@ class Moments:
         return self.gram / np.outer(columns, columns) / weights, rescaled(self.totals, columns, weights)
 
 
+def plain(values: FloatArray) -> FloatArray:
+    """Return values as kernels take them, copied only if they are not: contiguous, float64, writable.
+
+    Kernels would be compiled once more for arrays that are read-only, as those of data frames are.
+    """
+    return np.require(values, np.float64, ["C", "W"])
+
+
 def rescaled(totals: Totals, columns: FloatArray, weights: float) -> Totals:
     """Return totals after dividing columns and weights."""
     return Totals(

@@ -14,7 +14,7 @@ from growth.errors import ColumnError, SpecError, problem
 from growth.kernels import design as summary
 from growth.kernels import grouping
 from growth.kernels import process as kernel
-from growth.quantile.designs import CodedDesign, DenseDesign, Design, Moments, Totals
+from growth.quantile.designs import CodedDesign, DenseDesign, Design, Moments, Totals, plain
 
 RANK_TOLERANCE = 1e-7
 """A column whose part orthogonal to earlier columns is a smaller share of its length is dropped."""
@@ -89,12 +89,11 @@ def checked(
     names: Sequence[str],
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, tuple[str, ...]]:
     """Return contiguous float arrays, the grid and the labels, or raise with what is wrong."""
-    design = np.ascontiguousarray(design, dtype=np.float64)
-    response = np.ascontiguousarray(response, dtype=np.float64)
+    design, response = plain(design), plain(response)
     grid = np.array(taus, dtype=np.float64, ndmin=1)
     if design.ndim != 2 or response.shape != (design.shape[0],):
         raise ColumnError(f"The design has shape {design.shape} but the response has shape {response.shape}.")
-    weight = np.ones(response.size) if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
+    weight = np.ones(response.size) if weights is None else plain(weights)
     if weight.shape != response.shape:
         raise ColumnError(
             f"The weights have shape {weight.shape} but the response has shape {response.shape}."
@@ -281,11 +280,11 @@ def prepare(
         tile_lever=leverage32.reshape(tiles, kernel.TILE).max(axis=1),
         unit=unit,
         level=level,
-        center=geometry.center,
+        center=plain(geometry.center),
         column_max=totals.largest,
         offset_max=float(np.abs(offset).max()) + dither,
-        gram=geometry.gram,
-        metric=np.ascontiguousarray(geometry.metric),
+        gram=plain(geometry.gram),
+        metric=plain(geometry.metric),
         total=totals.total,
         total_abs=totals.total_abs,
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from growth._types import FloatArray, IntArray
 from growth.errors import ColumnError, SpecError, problem
+from growth.quantile.designs import plain
 from growth.quantile.scores import Reading, Scores
 from growth.quantile.start import Start
 
@@ -209,7 +210,7 @@ class QuantileProcess:
         thread (100 taus, three blocks; 5 MB with 600 distinct scores).
         """
         design = self._checked(design)
-        response = np.ascontiguousarray(response, dtype=np.float64)
+        response = plain(response)
         if response.shape != design.shape[:1]:
             raise ColumnError(
                 f"The design has shape {design.shape}, the response has shape {response.shape}."

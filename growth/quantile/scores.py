@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from growth._types import FloatArray, IntArray
 from growth.errors import ColumnError, problem
 from growth.kernels import scoring
-from growth.quantile.designs import CodedDesign, DenseDesign
+from growth.quantile.designs import CodedDesign, DenseDesign, plain
 
 __all__ = ["Reading", "Scores"]
 
@@ -61,7 +61,7 @@ class Reading:
     def add_curves(self, design: FloatArray, sums_out: FloatArray) -> None:
         """Add the values of all curves to `sums_out`, shape (n, m), without storing them."""
         curves = scoring.Curves.of(self.coef, *_groups(self.coef.shape[1], self.blocks))
-        rows = _plain(design)
+        rows = plain(design)
         _require_finite(
             scoring.add_curve_values(rows, curves, self.rearrange, self.scale, *self.bounds, sums_out)
         )
@@ -75,7 +75,7 @@ class Reading:
 
         def chunk(start: int) -> tuple[int, int]:
             some = slice(start, start + CHUNK)
-            matrix = _plain(design[some])
+            matrix = plain(design[some])
             coded = CodedDesign.of(matrix, self.blocks)
             rows = DenseDesign(matrix).rows if coded is None else coded.rows
             # A table of its own for the columns outside the blocks comes last; they are summed first.
@@ -86,7 +86,7 @@ class Reading:
                 lead,
                 scoring.Curves.of(self.coef, *groups),
                 response[some],
-                self.taus,
+                plain(self.taus),
                 self.rearrange,
                 self.scale,
                 *self.bounds,
@@ -102,10 +102,6 @@ class Reading:
         _require_finite(sum(unknown for _, unknown in counts))
         crossings = sum(crossed for crossed, _ in counts)
         return Scores(below, upto, percentile, median, crossings / max(1, n * (m - 1)))
-
-
-def _plain(design: FloatArray) -> FloatArray:
-    return np.ascontiguousarray(design, dtype=np.float64)
 
 
 def _groups(p: int, blocks: Sequence[slice]) -> tuple[IntArray, IntArray]:

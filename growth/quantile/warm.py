@@ -2,8 +2,10 @@
 
 Kernels are read from a cache (`growth.kernels.compiler`) once compiled. When it is empty, compiling takes far
 longer than fitting, and numba compiles one function at a time; so a second process compiles the pivoting,
-which this one then reads from the cache, and what comes after the walk over the taus, while this one compiles
-the start and the walk. Set GROWTH_COMPILE_ALONE=1 to do without it.
+which this one then reads from the cache, and what comes before and after the walk over the taus, while this
+one compiles the walk. Where both compile the same kernel, both write the same to the cache. Set
+GROWTH_COMPILE_ALONE=1 to do without a second process; ``python -m growth.quantile`` compiles beforehand, as
+for an image.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from joblib import cpu_count
 
 from growth._types import FloatArray
 from growth.kernels import process as kernel
-from growth.kernels.compiler import cache_folder
+from growth.kernels.compiler import cache_folder, forget_unused
 from growth.quantile.prepare import Prepared, arranged, least_squares, prepare
 from growth.quantile.proof import prove
 from growth.quantile.scores import Reading
@@ -49,6 +51,7 @@ def compile_together() -> None:
 def _compile_once() -> None:
     if os.environ.get(ALONE) or cpu_count() < 2 or not sys.executable or _is_compiled():
         return
+    forget_unused()
     package = str(Path(__file__).parents[2])
     inherited = os.environ.get("PYTHONPATH")
     environment = os.environ | {
@@ -97,7 +100,7 @@ def _compile_the_walk() -> None:
 
 
 def compile_the_rest() -> None:
-    """Compile the pivoting, and what a fit and its scoring need besides the walk."""
+    """Compile coding, pivoting, proof and scoring."""
     with _no_garbage():
         prepared, matrix, response = _example(coded=True)
         data = prepared.problem
