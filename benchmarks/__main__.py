@@ -93,13 +93,13 @@ class Document:
 def main() -> int:
     """Run the parts asked for and write one Markdown and one JSON file."""
     options = _options()
-    if options.part == "readme":
-        readme.update(options.results)
+    if options.parts[0] == "readme":
+        readme.update(Path(options.parts[1]))
         return 0
     document = Document(Path(options.folder), options.out)
     passed = True
     for part in PARTS:
-        if options.part not in (part, "all"):
+        if part not in options.parts and "all" not in options.parts:
             continue
         print(f"--- {part}", flush=True)
         passed = _run(part, options, document) and passed
@@ -172,8 +172,13 @@ def _options() -> argparse.Namespace:
     names = [peer.name for peer in PEERS]
     scores = ["integer", "continuous"]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("part", nargs="?", default="all", choices=[*PARTS, "all", "readme"])
-    parser.add_argument("results", nargs="?", type=Path, help="readme: the JSON file to take numbers from")
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        default=["all"],
+        metavar="PART",
+        help=f"{', '.join(PARTS)}, all; or readme FILE.json",
+    )
     parser.add_argument("--quick", action="store_true", help="small problems, in a few minutes")
     parser.add_argument("--targets", action="store_true", help="grid: only the problems that have a target")
     parser.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
@@ -187,8 +192,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", help="name of the files to write into --folder")
     parser.add_argument("--folder", default=str(HERE / "results"))
     options = parser.parse_args()
-    if options.part == "readme" and options.results is None:
-        parser.error("readme needs the JSON file of a run")
+    if options.parts[0] == "readme":
+        if len(options.parts) != 2:
+            parser.error("readme needs the JSON file of a run")
+    elif unknown := set(options.parts) - {*PARTS, "all"}:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
     if options.budget is None:
         options.budget = 0.5 if options.quick else 20.0
     return options

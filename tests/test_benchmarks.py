@@ -193,7 +193,7 @@ def test_every_benchmark_is_described(repository: Path) -> None:
     )
     for part in (*PARTS, "readme"):
         assert part in shown
-        assert re.search(rf"(benchmarks|\|) {part}\b", commands), part
+        assert re.search(rf"benchmarks .*\b{part}\b", commands), part
     started = {
         file.stem
         for file in (repository / "benchmarks").glob("*.py")
