@@ -13,7 +13,7 @@ import pytest
 
 from growth._types import FloatArray, IntArray
 from growth.errors import ConvergenceError
-from growth.kernels import certificate, process
+from growth.kernels import bases, process
 from growth.kernels.process.data import STALLED
 from growth.quantile import fit, fit_quantiles, proof
 from growth.quantile.prepare import Prepared
@@ -198,13 +198,13 @@ def test_the_closer_look_is_that_of_exact_fractions() -> None:
 def test_coefficients_that_miss_their_basis_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """By so little that no other row changes sides."""
     problem = problems.make("gaussian", 400, 6, 1)
-    solve: Any = certificate.vertex_coefficients
+    solve: Any = bases.vertex_coefficients
 
     def missing(*arguments: Any) -> None:  # noqa: ANN401
         solve(*arguments)
         arguments[-1][2] += 1e-6
 
-    monkeypatch.setattr(certificate, "vertex_coefficients", missing)
+    monkeypatch.setattr(bases, "vertex_coefficients", missing)
     with pytest.raises(ConvergenceError, match=r"1 of 4 quantiles .* tau = 0\.5, relative gap inf"):
         fit_quantiles(problem.design, problem.response, TAUS)
 

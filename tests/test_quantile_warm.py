@@ -14,7 +14,7 @@ from growth.quantile import fit_quantiles, warm
 
 PROGRAM = """
 import numpy as np
-from growth.kernels import certificate, scoring
+from growth.kernels import bases, certificate, scoring
 from growth.kernels import process as kernel
 from growth.quantile import fit_quantiles, warm
 warm._compile_the_walk()
@@ -33,7 +33,7 @@ for read_only in (False, True):
             process.score(*some)
             process.predict(some[0])
 kernels = [kernel.solve_path, *kernel.AHEAD, certificate.sweep, certificate.duality_gaps]
-kernels += [certificate.vertex_coefficients, scoring.place, scoring.add_curve_values]
+kernels += [bases.vertex_coefficients, scoring.place, scoring.add_curve_values]
 print([len(one.signatures) for one in kernels])
 """
 

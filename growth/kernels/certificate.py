@@ -22,118 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
+from growth.kernels.bases import Square, lu, solve_transposed
 from growth.kernels.borrowed import borrowed
-from growth.kernels.compiler import inlined, inner, kernel, search
+from growth.kernels.compiler import inlined, kernel, search
 from growth.kernels.rows import Rows, add_row, read_row
-
-
-class Square(NamedTuple):
-    """Scratch for linear equations of p rows: kernels that allocate nothing compile in half the time."""
-
-    lines: FloatArray  # (p, p)
-    lu: FloatArray  # (p, p)
-    order: IntArray  # (p,)
-    vec: FloatArray  # (2, p)
-
-    @classmethod
-    def of(cls, p: int) -> Square:
-        """Return scratch for p rows."""
-        return cls(np.empty((p, p)), np.empty((p, p)), np.empty(p, np.int64), np.empty((2, p)))
-
-
-@inner
-def _lu(a: FloatArray, order: IntArray) -> bool:
-    """LU factors of `a` in place with partial pivoting; `order` receives the row order."""
-    p = a.shape[0]
-    for i in range(p):
-        order[i] = i
-    for k in range(p):
-        best = k
-        for i in range(k + 1, p):
-            if abs(a[i, k]) > abs(a[best, k]):
-                best = i
-        if a[best, k] == 0.0:
-            return False
-        if best != k:
-            order[k], order[best] = order[best], order[k]
-            for j in range(p):
-                a[k, j], a[best, j] = a[best, j], a[k, j]
-        for i in range(k + 1, p):
-            f = a[i, k] / a[k, k]
-            a[i, k] = f
-            if f != 0.0:
-                for j in range(k + 1, p):
-                    a[i, j] -= f * a[k, j]
-    return True
-
-
-@inlined
-def _solve(lu: FloatArray, order: IntArray, v: FloatArray, x_out: FloatArray) -> None:
-    p = v.shape[0]
-    for i in range(p):
-        s = v[order[i]]
-        for j in range(i):
-            s -= lu[i, j] * x_out[j]
-        x_out[i] = s
-    for i in range(p - 1, -1, -1):
-        s = x_out[i]
-        for j in range(i + 1, p):
-            s -= lu[i, j] * x_out[j]
-        x_out[i] = s / lu[i, i]
-
-
-@inlined
-def _solve_transposed(
-    lu: FloatArray, order: IntArray, v: FloatArray, z: FloatArray, x_out: FloatArray
-) -> None:
-    p = v.shape[0]
-    for i in range(p):
-        s = v[i]
-        for j in range(i):
-            s -= lu[j, i] * z[j]
-        z[i] = s / lu[i, i]
-    for i in range(p - 1, -1, -1):
-        s = z[i]
-        for j in range(i + 1, p):
-            s -= lu[j, i] * z[j]
-        z[i] = s
-    for i in range(p):
-        x_out[order[i]] = z[i]
-
-
-@kernel
-def vertex_coefficients(
-    rows: Rows, response: FloatArray, basis: IntArray, work: Square, coef_out: FloatArray
-) -> int:
-    """Write the coefficients through each basis, shape (m, p), refined twice.
-
-    Returns the number of singular bases (their coefficients are NaN).
-    """
-    rows = borrowed(rows)
-    m, p = basis.shape
-    lines, lu, order, gap, move = work.lines, work.lu, work.order, work.vec[0], work.vec[1]
-    singular = 0
-    for k in range(m):
-        for j in range(p):
-            read_row(rows, basis[k, j], lines[j])
-            for a in range(p):
-                lu[j, a] = lines[j, a]
-        if not _lu(lu, order):
-            coef_out[k, :] = np.nan
-            singular += 1
-            continue
-        coef_out[k, :] = 0.0
-        for _ in range(3):
-            for j in range(p):
-                s = response[basis[k, j]]
-                for a in range(p):
-                    s -= lines[j, a] * coef_out[k, a]
-                gap[j] = s
-            _solve(lu, order, gap, move)
-            for a in range(p):
-                coef_out[k, a] += move[a]
-    return singular
-
 
 MOST_EXACT = 4096
 """Sums of more places would not be exact in single precision."""
@@ -439,7 +331,7 @@ def duality_gaps(
     """
     rows = borrowed(rows)
     m, p = basis.shape
-    lu, order, duals, z = work.lu, work.order, work.vec[0], work.vec[1]
+    factors, order, duals, z = work.lu, work.order, work.vec[0], work.vec[1]
     for k in range(m):
         gap_out[k] = 0.0
     for s in range(near.shape[0]):
@@ -454,14 +346,14 @@ def duality_gaps(
             gap_out[k] += loss - d * r
     for k in range(m):
         for j in range(p):
-            read_row(rows, basis[k, j], lu[j])
-        if not _lu(lu, order):
+            read_row(rows, basis[k, j], factors[j])
+        if not lu(factors, order):
             for j in range(p):
                 dual_out[k, j] = np.nan
             gap_out[k] = np.inf
             excess_out[k] = np.inf
             continue
-        _solve_transposed(lu, order, gradient[k], z, duals)
+        solve_transposed(factors, order, gradient[k], z, duals)
         worst = 0.0
         for j in range(p):
             v = -duals[j] / weight[basis[k, j]]

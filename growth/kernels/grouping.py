@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.compiler import allocating
+from growth.kernels.compiler import allocating, kernel
 
 
 @allocating
@@ -104,4 +104,53 @@ def group_coded(
         first_out[groups] = i
         group_out[i] = groups
         groups += 1
+    return groups
+
+
+@kernel
+def merge_cells(
+    code: NDArray[np.uint16],
+    response: FloatArray,
+    weight: FloatArray,
+    low: float,
+    cells: NDArray[np.int32],
+    first_out: IntArray,
+    weight_out: FloatArray,
+) -> int:
+    """Merge rows of equal code and response into groups, in order of first appearance, by a table of both.
+
+    Parameters
+    ----------
+    code : ndarray, shape (at least n,)
+    response : ndarray, shape (n,)
+    weight : ndarray, shape (n,) or (0,)
+        None stand for weights of 1.
+    low : float
+        Smallest response.
+    cells : ndarray, shape (codes, largest response - low + 1)
+        Zeros; receives the number of each cell's group, counted from 1.
+    first_out : ndarray, shape (at least the number of groups,)
+        First row of each group.
+    weight_out : ndarray, shape (at least the number of groups,)
+        Sum of the weights of its rows.
+
+    Returns
+    -------
+    int
+        Number of groups; -1 if responses are no whole numbers above `low`.
+    """
+    groups = 0
+    for i in range(response.shape[0]):
+        place = np.uint64(response[i] - low)
+        if low + np.float64(place) != response[i]:
+            return -1
+        w = weight[i] if weight.shape[0] > 0 else 1.0
+        g = np.uint64(cells[code[i], place])
+        if g > 0:
+            weight_out[g - np.uint64(1)] += w
+        else:
+            first_out[groups] = i
+            weight_out[groups] = w
+            groups += 1
+            cells[code[i], place] = groups
     return groups

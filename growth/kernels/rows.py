@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.compiler import inlined, kernel, search
+from growth.kernels.compiler import inlined, inner, kernel, search
 
 __all__ = [
+    "Coding",
     "Rows",
+    "Runs",
     "add_row",
     "code_blocks",
     "coded_gram",
@@ -25,6 +27,10 @@ __all__ = [
     "coded_sums",
     "read_row",
 ]
+
+
+CHUNK = 256
+"""Rows that are coded together."""
 
 
 class Rows(NamedTuple):
@@ -70,17 +76,96 @@ def add_row(rows: Rows, i: int, factor: float, sum_out: FloatArray) -> None:
                 sum_out[a] += factor * tables[b, c, a]
 
 
+class Runs(NamedTuple):
+    """Runs of neighbouring columns, each part of one block."""
+
+    first: IntArray  # (runs,)
+    last: IntArray  # (runs,) one beyond
+    block: IntArray  # (runs,)
+
+
+class Coding(NamedTuple):
+    """Scratch of `code_blocks`."""
+
+    slots: NDArray[np.int32]  # (blocks, a power of two) hash tables of lines, -1 where there is none
+    keys: NDArray[np.uint64]  # (blocks, most) keys of the lines
+    key: FloatArray  # (CHUNK,)
+    bits: NDArray[np.uint64]  # (CHUNK,) the same memory
+
+    @classmethod
+    def of(cls, blocks: int, most: int) -> Coding:
+        """Return scratch for up to `most` lines in each block."""
+        slots = np.full((blocks, max(16, 1 << (4 * most - 1).bit_length())), -1, np.int32)
+        key = np.empty(CHUNK)
+        return cls(slots, np.empty((blocks, most), np.uint64), key, key.view(np.uint64))
+
+
+@inner
+def _as_coded(rows: FloatArray, runs: Runs, b: int, values: FloatArray, code: NDArray[np.uint16]) -> bool:
+    """Whether all rows equal, in block b, the lines that their codes name."""
+    unlike = 0
+    for r in range(runs.first.shape[0]):
+        if runs.block[r] == b:
+            part, lines = rows[:, runs.first[r] : runs.last[r]], values[:, runs.first[r] : runs.last[r]]
+            for i in range(part.shape[0]):
+                line = lines[code[i]]
+                for s in range(part.shape[1]):
+                    unlike += part[i, s] != line[s]
+    return unlike == 0
+
+
+@inlined
+def _write_keys(rows: FloatArray, runs: Runs, b: int, mix: FloatArray, key_out: FloatArray) -> None:
+    """Write a sum over the columns of block b for every row."""
+    key_out[:] = 0.0
+    for r in range(runs.first.shape[0]):
+        if runs.block[r] == b:
+            part, factor = rows[:, runs.first[r] : runs.last[r]], mix[runs.first[r] : runs.last[r]]
+            for i in range(part.shape[0]):
+                total = 0.0
+                for s in range(part.shape[1]):
+                    total += part[i, s] * factor[s]
+                key_out[i] += total
+
+
+@inlined
+def _code(
+    rows: FloatArray,
+    bits: NDArray[np.uint64],
+    slots: NDArray[np.int32],
+    keys: NDArray[np.uint64],
+    values: FloatArray,
+    count: int,
+    code_out: NDArray[np.uint16],
+) -> int:
+    """Code rows, adding lines where keys are new; return the number of lines, -1 if too many."""
+    last = np.uint64(slots.shape[0] - 1)
+    for i in range(rows.shape[0]):
+        h = bits[i] * np.uint64(0x9E3779B97F4A7C15)
+        slot = (h ^ (h >> np.uint64(29))) & last
+        g = slots[slot]
+        while g >= 0 and keys[np.uint64(g)] != bits[i]:
+            slot = (slot + np.uint64(1)) & last
+            g = slots[slot]
+        if g < 0:
+            if count == keys.shape[0]:
+                return -1
+            g = np.int32(count)
+            slots[slot] = g
+            keys[count] = bits[i]
+            for a in range(rows.shape[1]):
+                values[count, a] = rows[i, a]
+            count += 1
+        code_out[i] = g
+    return count
+
+
 @kernel
 def code_blocks(
     design: FloatArray,
-    columns: IntArray,
-    widths: IntArray,
+    runs: Runs,
     mix: FloatArray,
-    most: int,
-    slots: NDArray[np.int32],
-    keys: FloatArray,
-    key: FloatArray,
-    bits: NDArray[np.uint64],
+    work: Coding,
     codes_out: NDArray[np.uint16],
     values_out: FloatArray,
     count_out: IntArray,
@@ -90,21 +175,16 @@ def code_blocks(
     Parameters
     ----------
     design : ndarray, shape (n, p)
-    columns : ndarray, shape (blocks, p)
-        Columns of each block, the first ``widths[b]`` count.
-    widths : ndarray, shape (blocks,)
+    runs : Runs
+        Where the blocks' columns are.
     mix : ndarray, shape (p,)
         Factors of the sums by which rows are found; different rows practically never have the same.
-    most : int
-        Give up beyond this many distinct rows in a block.
-    slots : ndarray, shape (blocks, size)
-        Hash tables, -1 throughout; `size` is a power of two and larger than `most`.
-    keys : ndarray, shape (blocks, most)
-    key, bits : ndarray, shape (1,)
-        The same memory.
+    work : Coding
+        Made for this pass.
     codes_out : ndarray, shape (blocks, at least n)
+        Zeros.
     values_out : ndarray, shape (blocks, most, p)
-        The distinct rows, ``widths[b]`` entries each.
+        The distinct rows in the block's columns, anything in others.
     count_out : ndarray, shape (blocks,)
         Number of distinct rows.
 
@@ -114,36 +194,20 @@ def code_blocks(
         False if there are too many distinct rows (a NaN equals nothing), or if two of them share a sum.
     """
     n = design.shape[0]
-    blocks = widths.shape[0]
-    size = slots.shape[1]
+    blocks = codes_out.shape[0]
+    key, bits, slots, keys = work.key, work.bits, work.slots, work.keys
     count_out[:] = 0
-    for i in range(n):
+    # Chunk by chunk and step by step: rows do not wait for each other, and indices into slices need no check.
+    for start in range(0, n, CHUNK):
+        part = design[start : min(start + CHUNK, n)]
         for b in range(blocks):
-            total = 0.0
-            for s in range(widths[b]):
-                total += design[i, columns[b, s]] * mix[s]
-            key[0] = total
-            h = bits[0] * np.uint64(0x9E3779B97F4A7C15)
-            slot = np.int64((h ^ (h >> np.uint64(29))) & np.uint64(size - 1))
-            while slots[b, slot] >= 0 and keys[b, slots[b, slot]] != total:
-                slot = (slot + 1) & (size - 1)
-            g = np.int64(slots[b, slot])
-            if g < 0:
-                g = count_out[b]
-                if g == most:
-                    return False
-                slots[b, slot] = g
-                keys[b, g] = total
-                for s in range(widths[b]):
-                    values_out[b, g, s] = design[i, columns[b, s]]
-                count_out[b] += 1
-            else:
-                unlike = 0
-                for s in range(widths[b]):
-                    unlike += values_out[b, g, s] != design[i, columns[b, s]]
-                if unlike > 0:
-                    return False
-            codes_out[b, i] = g
+            code, values = codes_out[b, start : start + part.shape[0]], values_out[b]
+            if count_out[b] == 1 and _as_coded(part, runs, b, values, code):
+                continue
+            _write_keys(part, runs, b, mix, key)
+            count_out[b] = _code(part, bits, slots[b], keys[b], values, count_out[b], code)
+            if count_out[b] < 0 or not _as_coded(part, runs, b, values, code):
+                return False
     return True
 
 

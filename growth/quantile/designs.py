@@ -188,32 +188,21 @@ class CodedDesign:
         most = min(MOST_LINES, n // ROWS_PER_LINE)
         if not blocks or n < CODE_FROM:
             return None
-        inside = np.zeros(p, bool)
-        for block in blocks:
-            inside[block] = True
-        parts = [np.arange(p)[block] for block in blocks]
-        rest = np.flatnonzero(~inside)
-        if rest.size:
-            parts.append(rest)
-        widths = np.array([len(part) for part in parts])
-        columns = np.zeros((len(parts), p), np.int64)
-        for b, part in enumerate(parts):
-            columns[b, : len(part)] = part
-        codes = np.zeros((len(parts), _padded(n)), np.uint16)
-        values, count = np.empty((len(parts), most, int(widths.max()))), np.empty(len(parts), np.int64)
-        mix = np.cos(np.arange(1.0, p + 1.0) ** 2)
-        slots = np.full((len(parts), max(16, 1 << (4 * most - 1).bit_length())), -1, np.int32)
-        keys, key = np.empty((len(parts), most)), np.empty(1)
-        scratch = slots, keys, key, key.view(np.uint64)
-        if not kernel.code_blocks(matrix, columns, widths, mix, most, *scratch, codes, values, count):
+        runs = _runs(p, blocks)
+        parts = len(blocks) + int((runs.block == len(blocks)).any())
+        codes, values = np.zeros((parts, _padded(n)), np.uint16), np.empty((parts, most, p))
+        mix, count = np.cos(np.arange(1.0, p + 1.0) ** 2), np.empty(parts, np.int64)
+        scratch = kernel.Coding.of(parts, most)
+        if not kernel.code_blocks(matrix, runs, mix, scratch, codes, values, count):
             return None
-        tables = np.zeros((len(parts), int(count.max()), p))
-        for b, part in enumerate(parts):
-            tables[b, : count[b], part] = values[b, : count[b], : len(part)].T
+        tables = np.zeros((parts, int(count.max()), p))
+        for low, high, b in zip(*(ends.tolist() for ends in runs), strict=True):
+            tables[b, : count[b], low:high] = values[b, : count[b], low:high]
         if not np.isfinite(tables).all():
             return None
-        if rest.size and count[-1] == 1 and len(parts) > 1:
+        if parts > len(blocks) and count[-1] == 1:
             # One line for all rows, as with a lone intercept: part of the first block.
+            rest = tables[-1, 0] != 0.0
             tables[0, :, rest] = tables[-1, 0, rest][:, None]
             tables, codes = tables[:-1], codes[:-1]
         return cls(kernel.Rows(np.empty((0, p)), codes, tables, *_extents(tables)), n)
@@ -265,7 +254,13 @@ class CodedDesign:
 
     def leverages(self, metric: FloatArray) -> NDArray[np.float32]:
         """Return |metric^-1 x_i|, rounded up, shape (n,)."""
-        out = np.empty(self.shape[0], np.float32)
+        if len(self.rows.tables) == 1:
+            lines = self.rows.tables.shape[1]
+            if lines < self.n:  # of the distinct rows
+                each = np.arange(lines, dtype=np.uint16)[None, :]
+                distinct = CodedDesign(self.rows._replace(codes=each), lines)
+                return distinct.leverages(metric)[self.rows.codes[0, : self.n]]
+        out = np.empty(self.n, np.float32)
         turned = np.ascontiguousarray(self.rows.tables @ np.linalg.inv(metric).T)
         kernel.coded_leverages(self.rows, turned, dense.FENCE, dense.ALWAYS, np.empty(len(metric)), out)
         return out
@@ -290,6 +285,16 @@ class CodedDesign:
 
 def _padded(n: int) -> int:
     return -(-n // dense.TILE) * dense.TILE
+
+
+def _runs(p: int, blocks: Sequence[slice]) -> kernel.Runs:
+    """Find runs of neighbouring columns of one block; those outside all blocks form a further block."""
+    block = np.full(p, len(blocks))
+    for b, part in enumerate(blocks):
+        block[part] = b
+    ends = np.flatnonzero(np.diff(block)) + 1
+    first = np.concatenate(([0], ends))
+    return kernel.Runs(first, np.concatenate((ends, [p])), block[first])
 
 
 def _extents(tables: FloatArray) -> tuple[IntArray, IntArray]:

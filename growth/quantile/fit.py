@@ -231,12 +231,13 @@ def solve(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: Start
 
 
 def _merged(
-    design: FloatArray, response: FloatArray, weight: FloatArray, blocks: Sequence[slice]
+    design: FloatArray, response: FloatArray, weight: FloatArray | None, blocks: Sequence[slice]
 ) -> tuple[IntArray, Design, FloatArray, FloatArray]:
     """Drop rows without weight and merge equal ones; returns the row number of each row that is left."""
-    members = np.flatnonzero(weight > 0.0)
-    if members.size < weight.size:
-        design, response, weight = design[members], response[members], weight[members]
+    if weight is None or weight.all():
+        return collapse(arranged(design, blocks), response, weight)
+    members = np.flatnonzero(weight)
+    design, response, weight = design[members], response[members], weight[members]
     first, rows, response, weight = collapse(arranged(design, blocks), response, weight)
     return members[first], rows, response, weight
 

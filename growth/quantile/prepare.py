@@ -32,6 +32,8 @@ NEAR = 2.0**-26
 """Rows nearer to a hyperplane than this share are proven with the side that the solver gave them."""
 COLLAPSE_FROM = 2048
 """Fewer rows are not searched for duplicates."""
+CELLS_PER_ROW = 4
+"""Cells of a table of all possible rows that there may be for each row, so that the table pays."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,22 +89,17 @@ def checked(
     taus: Sequence[float] | FloatArray,
     weights: FloatArray | None,
     names: Sequence[str],
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, tuple[str, ...]]:
+) -> tuple[FloatArray, FloatArray, FloatArray | None, FloatArray, tuple[str, ...]]:
     """Return contiguous float arrays, the grid and the labels, or raise with what is wrong."""
     design, response = plain(design), plain(response)
     grid = np.array(taus, dtype=np.float64, ndmin=1)
     if design.ndim != 2 or response.shape != (design.shape[0],):
         raise ColumnError(f"The design has shape {design.shape} but the response has shape {response.shape}.")
-    weight = np.ones(response.size) if weights is None else plain(weights)
-    if weight.shape != response.shape:
-        raise ColumnError(
-            f"The weights have shape {weight.shape} but the response has shape {response.shape}."
-        )
     require_finite("response", response)
-    require_finite("weights", weight)
-    if (weight < 0.0).any():
-        raise ColumnError(problem("Weights are negative", rows=int(np.count_nonzero(weight < 0.0))))
-    if not (weight > 0.0).any() or design.shape[1] == 0:
+    weight = None if weights is None else plain(weights)
+    if weight is not None:
+        _require_weights(weight, response.shape)
+    if design.size == 0 or (weight is not None and not weight.any()):
         raise ColumnError("A fit needs at least one column and one row of positive weight.")
     if grid.ndim != 1 or grid.size == 0 or not ((grid > 0) & (grid < 1)).all() or (np.diff(grid) <= 0).any():
         raise SpecError("taus must increase and lie strictly between 0 and 1.")
@@ -110,6 +107,14 @@ def checked(
     if labels and len(labels) != design.shape[1]:
         raise SpecError(f"{len(labels)} names for {design.shape[1]} columns.")
     return design, response, weight, grid, labels
+
+
+def _require_weights(weight: FloatArray, shape: tuple[int, ...]) -> None:
+    if weight.shape != shape:
+        raise ColumnError(f"The weights have shape {weight.shape} but the response has shape {shape}.")
+    require_finite("weights", weight)
+    if weight.min(initial=0.0) < 0.0:
+        raise ColumnError(problem("Weights are negative", rows=int(np.count_nonzero(weight < 0.0))))
 
 
 def require_finite(what: str, values: FloatArray) -> None:
@@ -165,25 +170,37 @@ def independent_columns(design: Design, gram: FloatArray) -> tuple[list[int], li
 
 
 def collapse(
-    design: Design, response: FloatArray, weight: FloatArray
+    design: Design, response: FloatArray, weight: FloatArray | None
 ) -> tuple[IntArray, Design, FloatArray, FloatArray]:
     """Merge equal rows into one of their total weight where a sample says that this halves the problem.
 
     Returns the row number of each merged row's first member, and the merged arrays.
     """
+    merged = _groups(design, response, weight)
+    if merged is None:
+        n = response.size
+        return np.arange(n), design, response, np.ones(n) if weight is None else weight
+    rows, total = merged
+    return rows, design.take(rows), response[rows], total
+
+
+def _groups(
+    design: Design, response: FloatArray, weight: FloatArray | None
+) -> tuple[IntArray, FloatArray] | None:
+    """First row and weight of each group of equal rows; None if there are too few equal ones."""
     n, p = design.shape
-    everyone = np.arange(n)
-    unmerged = everyone, design, response, weight
     if n < COLLAPSE_FROM:
-        return unmerged
+        return None
     stride = max(1, n // 4096)
-    sample = everyone[::stride]
+    sample = np.arange(0, n, stride)
     mix = np.cos(np.arange(1.0, p + 2.0) ** 2)  # equal rows give equal sums; others practically never do
     key = mix[-1] * response[sample] - design.take(sample).residuals(np.zeros(sample.size), mix[:-1])
     pairs = sample.size - np.unique(key).size
     distinct = sample.size**2 / (2 * max(pairs, 1)) if stride > 1 else float(n - pairs)
     if pairs == 0 or distinct > 0.5 * n:
-        return unmerged
+        return None
+    if isinstance(design, CodedDesign) and (cells := _cells(design, response, weight)) is not None:
+        return cells
     most = min(int(0.7 * n), int(4 * distinct) + 4096)
     group, first = np.empty(n, np.int64), np.empty(most, np.int64)
     if isinstance(design, CodedDesign):
@@ -192,14 +209,24 @@ def collapse(
         key = mix[-1] * response - design.residuals(np.zeros(n), mix[:-1])
         groups = grouping.group_equal(key, design.dense(), response, most, group, first)
     if groups < 0:
-        return unmerged
-    rows = first[:groups]
-    return (
-        rows,
-        design.take(rows),
-        response[rows],
-        np.bincount(group, weights=weight, minlength=groups).astype(np.float64),
-    )
+        return None
+    return first[:groups], np.bincount(group, weights=weight, minlength=groups).astype(np.float64)
+
+
+def _cells(
+    design: CodedDesign, response: FloatArray, weight: FloatArray | None
+) -> tuple[IntArray, FloatArray] | None:
+    """Find the same for one block and responses that are whole numbers apart, if few cells are possible."""
+    blocks, lines = design.rows.tables.shape[:2]
+    low = response.min()
+    cells = lines * (response.max() - low + 1.0)
+    if blocks > 1 or cells > CELLS_PER_ROW * response.size:
+        return None
+    table = np.zeros((lines, round(cells / lines)), np.int32)
+    first, total = np.empty(min(table.size, response.size), np.int64), np.empty(table.size)
+    given = np.empty(0) if weight is None else weight
+    groups = grouping.merge_cells(design.rows.codes[0], response, given, low, table, first, total)
+    return None if groups < 0 else (first[:groups], total[:groups])
 
 
 def least_squares(
@@ -275,6 +302,7 @@ def prepare(
         near=4.0 * spread * NEAR,
         weight=relative,
         tiles=design.tiles(),
+        by_column=np.ascontiguousarray(design.rows.tables.transpose(0, 2, 1), dtype=np.float32),
         offset32=offset32,
         leverage32=leverage32,
         tile_lever=leverage32.reshape(tiles, kernel.TILE).max(axis=1),
@@ -324,7 +352,7 @@ def _constant(totals: Totals, weights: float) -> tuple[FloatArray, FloatArray]:
 
 def _typical_deviation(response: FloatArray) -> float:
     """Return a scale of the response that neither outliers nor heavy ties distort."""
-    response = response[:: max(1, response.size // 8192)]
+    response = response[:: max(1, response.size // 2048)]
     deviation = np.abs(response - np.median(response))
     typical = float(np.median(deviation)) or float(deviation.mean())
     rounding = 2.0**-8 * float(np.median(np.abs(response)))

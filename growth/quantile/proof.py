@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from growth._types import FloatArray, IntArray
-from growth.kernels import certificate
+from growth.kernels import bases, certificate
 from growth.kernels.design import SINGLE
 from growth.quantile.prepare import NEAR, Prepared
 
@@ -28,9 +28,8 @@ def prove(
     rows, response = data.rows, data.response
     m, p = basis.shape
     coef, objective = np.empty((m, p)), np.empty(m)
-    _order_by_content(prepared, basis)
-    square = certificate.Square.of(p)
-    certificate.vertex_coefficients(rows, response, basis, square, coef)
+    square = bases.Square.of(p)
+    bases.vertex_coefficients(rows, response, basis, square, coef)
     # A nearly perfect fit has no size of its own to compare its rounding errors with.
     floor = weight.sum() * prepared.scale * 2.0**-12
     if prepared.perfect:
@@ -98,21 +97,6 @@ def basic_duals(
     d = share.astype(np.longdouble) * weight
     gradient = np.array([float((d * column).sum()) for column in lines.T])
     return np.asarray(np.linalg.solve(lines[basis].T, -gradient) / weight[basis], dtype=np.float64)
-
-
-def _order_by_content(prepared: Prepared, basis: IntArray) -> None:
-    """Order each basis by response, then by design row.
-
-    So the coefficients depend neither on the path to a basis, nor on the order of the rows, nor on which of
-    several equal rows is in it, nor on units.
-    """
-    response = prepared.problem.response[basis]
-    place = np.argsort(response, axis=1, kind="stable")
-    basis[:] = np.take_along_axis(basis, place, axis=1)
-    equal = np.diff(np.take_along_axis(response, place, axis=1), axis=1) == 0.0
-    for k in np.flatnonzero(equal.any(axis=1)):
-        lines = prepared.design.take(basis[k]).dense()
-        basis[k] = basis[k][np.lexsort((*lines.T[::-1], prepared.problem.response[basis[k]]))]
 
 
 def _near_sides(near: IntArray, residual: FloatArray, basis: IntArray, ties: IntArray, n: int) -> IntArray:

@@ -57,6 +57,7 @@ class Problem(NamedTuple):
     near: float  # rows with residuals up to this are reported with their side
     weight: FloatArray  # (n,) positive
     tiles: NDArray[np.float32]  # (tiles, p, TILE) single-precision copy, zero rows at the end; none if coded
+    by_column: NDArray[np.float32]  # (blocks, p, lines) single-precision copy of the tables; none if dense
     offset32: NDArray[np.float32]  # (tiles * TILE,) response - design @ center, huge in the padding
     leverage32: NDArray[np.float32]  # (tiles * TILE,) h_i, rounded up
     tile_lever: NDArray[np.float32]  # (tiles,) largest h_i of each tile

@@ -37,6 +37,12 @@ OTHERS = 8
 """Rows per column in the band that do not lie on a crowded end of the scale."""
 FAR = 30.0
 """A start that is so many widths from the solution does not help."""
+START_ORDER = (0, 4, 2, 6, 1, 5, 3, 7)
+"""Order of every eight rows of a start: the first half, quarter and eighth of all rows are strided."""
+START_PARTS = (8, 8, 4, 4, 2, 1)
+"""Which part of the rows each Newton step of a start uses."""
+START_ROWS = 40
+"""Rows per column that such a part has at least."""
 TRIES = 2
 """So many failures, one after a tau that failed as well, and a tau is tried from the last tau's vertex."""
 
@@ -246,7 +252,7 @@ def _solve_tau(
             for i in range(n):
                 rows[i] = i
         else:
-            count = screen(problem, state, work, beta, delta, width, slack)
+            count = screen(problem, state, work, beta, width, slack)
             m = split(problem, state, work, count, width, slack)
         counters[PASSES] += 1
         if not everything:
@@ -351,7 +357,8 @@ def _score_quantile(work: Work, coef: FloatArray, m: int, share: float) -> float
 def _cold_start(problem: Problem, state: State, work: Work, tau: float, rows: int, share: float) -> None:
     """Bring ``state.coef`` from least squares near the solution by Newton steps on `rows` strided rows.
 
-    Sets the width so that about `share` of all rows fall into the first band.
+    Those far from the solution make do with a part of the rows, strided as well. Sets the width so that about
+    `share` of all rows fall into the first band.
     """
     n, p = problem.response.shape[0], problem.total.shape[0]
     coef, outside = state.coef, work.vec[9]
@@ -359,13 +366,17 @@ def _cold_start(problem: Problem, state: State, work: Work, tau: float, rows: in
         outside[a] = 0.0
     stride = max(1, n // rows)
     m = min(rows, (n + stride - 1) // stride)
-    for t in range(m):
-        work.rows[t] = t * stride
+    t = 0
+    for first in START_ORDER:
+        for k in range(first, m, len(START_ORDER)):
+            work.rows[t] = k * stride
+            t += 1
     gather(problem, work, TOP, m)
     quantile = 0.6
-    for _ in range(6):
-        state.width[0] = _score_quantile(work, coef, m, quantile)
-        if not newton(problem, state, work, tau, outside, coef, m, 0.0):
+    for part in START_PARTS:
+        some = min(m, max(m // part, START_ROWS * p))
+        state.width[0] = _score_quantile(work, coef, some, quantile)
+        if not newton(problem, state, work, tau, outside, coef, some, 0.0):
             break
         quantile *= 0.6
     state.width[0] = max(_score_quantile(work, coef, m, min(share, 1.0)), 1e-300)

@@ -86,16 +86,18 @@ def screen(
     state: State,
     work: Work,
     beta: NDArray[np.float32],
-    shift: FloatArray,
     width: np.float32,
     slack: np.float32,
 ) -> int:
     """List the rows in the band or on the other side than before; return their number."""
     rows, lever, side = problem.rows, problem.leverage32, state.side32
     for b in range(rows.codes.shape[0]):
-        low, high = rows.first[b], rows.last[b]
-        for c in range(rows.tables.shape[1]):
-            work.sums[b, c] = np.float32(dot(rows.tables[b, c, low:high], shift[low:high]))
+        fitted = work.sums[b]
+        fitted[:] = np.float32(0.0)
+        for a in range(rows.first[b], rows.last[b]):
+            column, f = problem.by_column[b, a], beta[a]
+            for c in range(fitted.shape[0]):
+                fitted[c] += f * column[c]
     now = _remember(problem, state, work)
     residual, flag, words, listed, residual32 = (
         work.tile,
