@@ -55,7 +55,8 @@ def test_an_image_is_compiled_beforehand() -> None:
     command = [sys.executable, "-m", "growth.quantile"]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     folder = Path(run.stdout.removeprefix("compiled kernels: ").strip())
-    for name in ("solve_path", "sweep", "place", "add_curve_values", "bspline_columns", "group_coded"):
+    merging = ("merge_cells", "group_coded", "group_equal")
+    for name in ("solve_path", "sweep", "place", "add_curve_values", "bspline_columns", *merging):
         assert list(folder.glob(f"*/*.{name}-*.nbi")), name
 
 

@@ -18,8 +18,8 @@ def main() -> None:
     score = prior[:, 0] + (row * row) % 101.0
     design = spline_design(prior, [SplineBasis.from_scores(prior[:, 0])])
     blocks = [slice(1, design.shape[1])]
-    for coded in (blocks, []):
-        process = fit_quantiles(design, score, [0.25, 0.5, 0.75], blocks=coded)
+    for coded, unit in ((blocks, 1.0), (blocks, 0.25), ([], 1.0)):  # equal rows are merged in three ways
+        process = fit_quantiles(design, score * unit, [0.25, 0.5, 0.75], blocks=coded)
         process.refit(design, score + 1.0)
         process.predict(design)
         process.score(design, score)
