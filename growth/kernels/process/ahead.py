@@ -13,8 +13,11 @@ from growth.kernels.process.vertex import crash, descend
 
 __all__ = ["AHEAD", "compile_ahead"]
 
-AHEAD = (descend, offenders, crash)
-"""The longest parts of the walk, apart from the walk itself and what its start needs."""
+AHEAD = (offenders, descend, crash)
+"""The longest parts of the walk, apart from the walk itself and what its start needs.
+
+The pivoting shares kernels with the start: it comes second, so that it finds them compiled.
+"""
 
 
 def compile_ahead(problem: Problem, state: State, work: Work) -> None:
@@ -22,8 +25,8 @@ def compile_ahead(problem: Problem, state: State, work: Work) -> None:
     lent = [type_of_borrowed(record) for record in (problem, state, work)]
     vector, beta = float64[::1], float32[::1]
     kinds = (
-        (*lent, float64, vector, vector, int64, int64, boolean),
         (*lent, beta, vector, float32, float32, float32, int64, boolean, float64),
+        (*lent, float64, vector, vector, int64, int64, boolean),
         (lent[2], int64, float64),
     )
     for kernel, arguments in zip(AHEAD, kinds, strict=True):
