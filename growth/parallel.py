@@ -16,7 +16,6 @@ times. Doing an item twice does no harm.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -110,9 +109,9 @@ class Crew:
     """How many items are done at the same time."""
     folder: Path | None
     """Where what is finished is kept, and what is shared is written."""
+    apart: bool
+    """Whether workers are other processes: what one has read or computed is not at the others' hand."""
     _backend: Any
-    _apart: bool
-    """Whether workers are other processes."""
     _own: _Temporary | None = None
 
     @classmethod
@@ -138,28 +137,37 @@ class Crew:
         except TimeoutError:
             what = "The cluster has no workers"
             raise GrowthError(problem(what, fix="start some: dask worker ADDRESS --nthreads 1")) from None
-        apart = n_jobs != 1 and not getattr(backend, "supports_sharedmem", False)
-        if not apart:
-            return cls(workers, folder, "threading", False)
+        backend = _patient(backend, workers)
+        # joblib does by itself what a backend has one worker for, unless that is elsewhere.
+        others = workers > 1 or getattr(backend, "elsewhere", False)
+        if n_jobs == 1 or not others or getattr(backend, "supports_sharedmem", False):
+            return cls(workers, folder, False, "threading")
         own = _Temporary() if folder is None else None
-        return cls(workers, own.folder if own else folder, _patient(backend), True, own)
+        return cls(workers, own.folder if own else folder, True, backend, own)
 
     @classmethod
     def alone(cls) -> Crew:
         """Return a crew of this thread only."""
-        return cls(1, None, "threading", False)
+        return cls(1, None, False, "threading")
 
     def within(self, items: int) -> int:
         """Return how many threads each of so many items may use when they are done side by side."""
-        return 1 if self._apart or items >= self.workers else self.workers
+        return 1 if self.apart or items >= self.workers else self.workers
 
     def here(self) -> int:
         """Return how many threads of this process may be used."""
-        return min(self.workers, int(joblib.cpu_count())) if self._apart else self.workers
+        return min(self.workers, int(joblib.cpu_count())) if self.apart else self.workers
+
+    def together(self, items: int, most: int) -> int:
+        """Return how many of so many items that have much in common make one, `most` at most.
+
+        Each of the workers apart has to read and compute for itself what they have in common.
+        """
+        return max(1, min(most, -(-items // (2 * self.workers)))) if self.apart else 1
 
     def at_hand(self, value: T) -> T | None:
         """Return what only this process can use, None for workers elsewhere."""
-        return None if self._apart else value
+        return None if self.apart else value
 
     def share(self, value: T) -> Shared[T]:
         """Return a value in a form that goes with items.
@@ -169,10 +177,10 @@ class Crew:
         StoreError
             If it cannot be written.
         """
-        if not self._apart or self.folder is None:
+        if not self.apart or self.folder is None:
             return Shared(value)
-        data = encoded(value)
-        file = self.folder.resolve() / f"shared-{hashlib.sha256(data).hexdigest()[:40]}"
+        data = encoded(value)  # begins with its digest
+        file = self.folder.resolve() / f"shared-{data[:40].decode()}"
         try:
             if not file.is_file():
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -195,9 +203,9 @@ class Crew:
         in_order : bool
         """
         how = "generator" if in_order else "generator_unordered"
-        if self._apart and not getattr(self._backend, "supports_return_generator", False):
+        if self.apart and not getattr(self._backend, "supports_return_generator", False):
             how = "list"
-        alone = _Alone(work, code_digest() if self._apart else "")
+        alone = _Alone(work, code_digest() if self.apart else "")
         with threadpool_limits(limits=1, user_api="blas"):
             pool = joblib.Parallel(n_jobs=self.workers, backend=self._backend, return_as=how)
             yield from pool(joblib.delayed(alone)(item) for item in items)
@@ -260,11 +268,12 @@ def on_cluster(scheduler: str | None) -> Iterator[None]:
         yield
 
 
-def _patient(backend: Any) -> Any:  # noqa: ANN401
+def _patient(backend: Any, workers: int) -> Any:  # noqa: ANN401
     """Return joblib's Dask backend with patience for lost workers; any other as it is.
 
     The scheduler gives an item up when several workers in a row died with it, and joblib then waits for it
-    for ever.
+    for ever. Where one worker is left, joblib would do all items itself, and where none is, give up after a
+    while; others are being started.
     """
     if type(backend).__name__ != "DaskDistributedBackend":
         return backend
@@ -272,6 +281,12 @@ def _patient(backend: Any) -> Any:  # noqa: ANN401
     from joblib._dask import DaskDistributedBackend
 
     class Patient(DaskDistributedBackend):  # type: ignore[misc]
+        elsewhere = True
+
+        def effective_n_jobs(self, n_jobs: int | None) -> int:
+            now: dict[str, int] = self.client.ncores()
+            return max(2, workers, sum(now.values()))
+
         async def _collect(self) -> None:
             """Hand results on, and submit again what was given up."""
             import asyncio

@@ -287,8 +287,15 @@ class TestRuns:
 
     @pytest.mark.parametrize("stop", [1, 3])
     def test_interrupted(
-        self, panel: Panel, spec: GrowthSpec, alone: SimexGrowth, stop: int, tmp_path: Path
+        self,
+        panel: Panel,
+        spec: GrowthSpec,
+        alone: SimexGrowth,
+        stop: int,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr("growth.student.simex.curves.SAVED_EVERY", 0.0)
         told: list[str] = []
 
         def interrupted(label: str) -> None:

@@ -1,14 +1,14 @@
 """Cohorts fitted side by side; `growth.parallel` says where.
 
-Every cohort is a piece of work of its own. With SIMEX and a folder that all workers see, so is every lambda
-of a cohort, done first: a cohort then finds its lambdas there, and one large cohort does not keep all but one
-worker waiting.
+Every cohort is a piece of work of its own. With SIMEX and a folder that all workers see, every lambda of a
+cohort is: one large cohort does not keep all but one worker waiting. Whoever does the last of them finds the
+others' sums in the folder and fits the cohort, so that nobody waits for the end of a stage.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -22,7 +22,7 @@ from growth.pipeline.shelf import Shelf
 from growth.pipeline.students import Fitted
 from growth.spec import GrowthSpec
 from growth.student import FrozenCohort, StudentGrowth, StudentIntervals, student_growth, student_intervals
-from growth.student.simex import Watch, blocks_of, forget_simex, simex_ahead
+from growth.student.simex import Watch, blocks_of, forget_simex, simex_ahead, simex_complete
 
 __all__ = ["Bench", "fit_cohorts", "fits_account", "simex_steps"]
 
@@ -46,43 +46,35 @@ def fit_cohorts(panels: Sequence[Panel], spec: GrowthSpec, bench: Bench, known: 
 
     The most expensive go first, so that none is left over.
     """
-    crew, steps = bench.crew, bench.steps
+    crew, shelf = bench.crew, bench.shelf
     order = sorted(range(len(panels)), key=lambda i: -_cost(panels[i]))
     shared = [crew.share(panel) for panel in panels]
-    told = [count() for _ in panels]  # steps within each cohort; `next` is safe in threads
-    ahead = _ahead(panels, order, spec, bench)
-    if ahead:
-        lambdas = _Lambdas(spec, crew.folder)
-        pieces = (_Lambda(i, shared[i], level) for i, level in ahead)
-        for i, level in crew.each(lambdas, pieces):
-            for _ in range(_blocks(spec)):
-                next(told[i])
-            lam, replicates = spec.simex.lambdas[level], spec.simex.replicates
-            label = f"{panels[i].key}, lambda {lam:g}: {replicates} of {replicates}"
-            steps.add(label, _blocks(spec))
-
-    def watched(i: int) -> Watch:
-        def watch(label: str) -> None:
-            next(told[i])
-            steps.add(f"{panels[i].key}, {label}")
-
-        return watch
-
     models = [known.get(panel.key) for panel in panels]
-    work = _Cohorts(spec, bench.shelf, crew.folder, crew.within(len(panels)))
-    watches = {i: crew.at_hand(watched(i)) for i in set(order) - {i for i, _ in ahead}}
-    tasks = (_Cohort(i, shared[i], models[i], watches.get(i)) for i in order)
+    work = _Work(spec, shelf, crew.folder, crew.within(len(panels)))
+    levels = {i: _levels(panels[i], spec, bench) for i in order}
+    tally = _Tally(panels, spec, bench.steps, dict(levels))
+    watches = {i: crew.at_hand(tally.watch(i)) for i in order if not levels[i]}
+    whole = {i: _Piece(i, None, shared[i], models[i], watches.get(i)) for i in order}
+    pieces = (
+        piece
+        for i in order
+        for piece in [replace(whole[i], level=level) for level in range(levels[i])] or [whole[i]]
+    )
     found: dict[int, Fitted] = {}
-    for done in crew.each(work, tasks):
+
+    def take(done: _Done) -> None:
         i = done.number
-        found[i] = Fitted(panels[i], *done.fit, frozen=models[i], file=done.file, known=done.known)
-        # Recalled cohorts, and those fitted elsewhere, have not told their steps.
-        steps.add(panels[i].key, 1 + simex_steps(spec) - next(told[i]))
-    if ahead and crew.folder is not None:
-        # Where a worker was lost, its lambdas may have been computed again after their cohort.
-        for i in sorted({i for i, _ in ahead}):
-            if bench.shelf.keeps(panels[i], spec):
-                forget_simex(panels[i], spec, crew.folder)
+        if done.fit is not None:
+            found[i] = Fitted(panels[i], *done.fit, frozen=models[i], file=done.file, known=done.known)
+        # Nobody else is at work on the cohort when its last piece is back, and its sums are large.
+        if tally.back(done) and simex_steps(spec) and crew.folder and shelf.keeps(panels[i], spec):
+            forget_simex(panels[i], spec, crew.folder)
+
+    for done in crew.each(work, pieces):
+        take(done)
+    # Storage may show a file late: then nobody has seen all sums of a cohort.
+    for done in crew.each(work, [whole[i] for i in order if i not in found]):
+        take(done)
     return [found[i] for i in range(len(panels))]
 
 
@@ -107,28 +99,12 @@ def fits_account(fitted: Sequence[Fitted], bare: Sequence[Fitted], reused_from: 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Lambda:
+class _Piece:
+    """A piece of work: a lambda of a cohort, or a cohort."""
+
     number: int
-    panel: Shared[Panel]
-    level: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Lambdas:
-    """Replicates of one lambda of a cohort, their sum left in the folder."""
-
-    spec: GrowthSpec
-    folder: Path | None
-
-    def __call__(self, task: _Lambda) -> tuple[int, int]:
-        assert self.folder is not None
-        simex_ahead(task.panel.get(), self.spec, task.level, self.folder)
-        return task.number, task.level
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Cohort:
-    number: int
+    level: int | None
+    """Position of the lambda; None for the whole cohort."""
     panel: Shared[Panel]
     model: FrozenCohort | None
     watch: Watch | None
@@ -136,53 +112,96 @@ class _Cohort:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Done:
-    """What comes back of a cohort: nothing that whoever asked has."""
+    """What comes back of a piece: nothing that whoever asked has."""
 
     number: int
-    fit: tuple[StudentGrowth, StudentIntervals | None, float]
-    """Growth, its uncertainty, wall time [s]."""
-    file: str
-    known: Literal["", "kept", "reused"]
+    level: int | None
+    fit: tuple[StudentGrowth, StudentIntervals | None, float] | None = None
+    """Growth, its uncertainty, wall time [s]; None where other lambdas of the cohort are missing."""
+    file: str = ""
+    known: Literal["", "kept", "reused"] = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Cohorts:
-    """The fit of a cohort, or what the shelf has of it."""
+class _Work:
+    """Replicates of one lambda, their sum left in the folder; the fit of a cohort that has all its sums.
+
+    Whoever finishes the last lambda of a cohort fits it. Two that finish at once may both do so: the same bit
+    for bit.
+    """
 
     spec: GrowthSpec
     shelf: Shelf
     folder: Path | None
     threads: int
 
-    def __call__(self, task: _Cohort) -> _Done:
-        panel = task.panel.get()
+    def __call__(self, piece: _Piece) -> _Done:
+        panel, done = piece.panel.get(), _Done(piece.number, piece.level)
+        if piece.level is not None and self.folder is not None:
+            simex_ahead(panel, self.spec, piece.level, self.folder)
+            if not simex_complete(panel, self.spec, self.folder):
+                return done
         # Cohorts placed on frozen models are not kept: they are placed again as fast.
-        shelf = self.shelf if task.model is None else Shelf()
-        one = shelf.cohort(panel, self.spec, self._maker(panel, task))
-        if self.folder is not None and shelf.keeps(panel, self.spec):
-            forget_simex(panel, self.spec, self.folder)
-        return _Done(task.number, (one.growth, one.intervals, one.seconds), one.file, one.known)
+        shelf = self.shelf if piece.model is None else Shelf()
+        one = shelf.cohort(panel, self.spec, self._maker(panel, piece))
+        return replace(done, fit=(one.growth, one.intervals, one.seconds), file=one.file, known=one.known)
 
-    def _maker(self, panel: Panel, task: _Cohort) -> Callable[[GrowthSpec], Fitted]:
+    def _maker(self, panel: Panel, piece: _Piece) -> Callable[[GrowthSpec], Fitted]:
         def make(spec: GrowthSpec) -> Fitted:
             start, threads = perf_counter(), self.threads
             growth = student_growth(
-                panel, spec, frozen=task.model, n_jobs=threads, watch=task.watch, folder=self.folder
+                panel, spec, frozen=piece.model, n_jobs=threads, watch=piece.watch, folder=self.folder
             )
-            intervals = student_intervals(growth, panel, spec, frozen=task.model, n_jobs=threads)
-            return Fitted(panel, growth, intervals, perf_counter() - start, task.model)
+            intervals = student_intervals(growth, panel, spec, frozen=piece.model, n_jobs=threads)
+            return Fitted(panel, growth, intervals, perf_counter() - start, piece.model)
 
         return make
 
 
-def _ahead(
-    panels: Sequence[Panel], order: Sequence[int], spec: GrowthSpec, bench: Bench
-) -> list[tuple[int, int]]:
-    """Return the cohorts and lambdas to be done first; none where one worker does everything in turn."""
-    if spec.simex.use != "simex" or bench.crew.folder is None or bench.crew.workers == 1:
-        return []
-    missing = [i for i in order if not bench.shelf.keeps(panels[i], spec)]
-    return [(i, level) for i in missing for level in range(len(spec.simex.lambdas))]
+class _Tally:
+    """Which pieces of each cohort are out, and which steps have been told."""
+
+    def __init__(self, panels: Sequence[Panel], spec: GrowthSpec, steps: Steps, out: dict[int, int]) -> None:
+        self._panels, self._spec, self._steps, self._out = panels, spec, steps, out
+        self._told = [count() for _ in panels]  # steps within each cohort; `next` is safe in threads
+        self._fitted = set[int]()
+
+    def watch(self, i: int) -> Watch:
+        """Return a listener to SIMEX within a cohort."""
+
+        def watch(label: str) -> None:
+            next(self._told[i])
+            self._steps.add(f"{self._panels[i].key}, {label}")
+
+        return watch
+
+    def back(self, done: _Done) -> bool:
+        """Count a piece that has come back; return whether the cohort is done and no piece of it is out."""
+        i, rules = done.number, self._spec.simex
+        if done.level is not None:
+            self._out[i] -= 1
+            for _ in range(_blocks(self._spec)):
+                next(self._told[i])
+            label = f"lambda {rules.lambdas[done.level]:g}: {rules.replicates} of {rules.replicates}"
+            self._steps.add(f"{self._panels[i].key}, {label}", _blocks(self._spec))
+        if done.fit is not None and i not in self._fitted:
+            self._fitted.add(i)
+            self._steps.add(self._panels[i].key)
+        if self._out[i] or i not in self._fitted:
+            return False
+        # Recalled cohorts, and those fitted elsewhere, have not told their steps.
+        missing = simex_steps(self._spec) - next(self._told[i])
+        if missing > 0:
+            self._steps.add(self._panels[i].key, missing)
+        return True
+
+
+def _levels(panel: Panel, spec: GrowthSpec, bench: Bench) -> int:
+    """Return how many lambdas of a cohort are pieces of work; none where one thread does all in turn."""
+    crew = bench.crew
+    if spec.simex.use != "simex" or crew.folder is None or (crew.workers == 1 and not crew.apart):
+        return 0
+    return 0 if bench.shelf.keeps(panel, spec) else len(spec.simex.lambdas)
 
 
 def _blocks(spec: GrowthSpec) -> int:

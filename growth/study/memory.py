@@ -26,7 +26,7 @@ from growth.pipeline.students import Fitted, RecalledGrowth, corrected_of
 from growth.source import cohort_digest
 from growth.spec import GrowthSpec
 
-__all__ = ["Memo", "StudyShelf", "digest_of", "table_key"]
+__all__ = ["Memo", "StudyShelf", "digest_of", "stage_key", "table_key"]
 
 T = TypeVar("T")
 _KEPT_STAGES = 8
@@ -92,9 +92,7 @@ class StudyShelf(Shelf):
 
     def stage(self, name: Stage, spec: GrowthSpec, make: Callable[[GrowthSpec], T]) -> T:
         """Return the result of a stage; see `Shelf.stage`."""
-        before: tuple[Stage, ...] = ("table", "panels", "composition", "cohort", "schools")
-        so_far = before[: before.index(name) + 1]
-        key = digest_of(self._table, *(narrowed(stage, spec).digest for stage in so_far))
+        key = digest_of(self._table, stage_key(name, spec))
         value: T = self._stages[name].get(key, lambda: make(narrowed(name, spec)))
         return value
 
@@ -136,6 +134,12 @@ class StudyShelf(Shelf):
 def _shelf_here(table: str, folder: Path | None, placed: bool) -> StudyShelf:
     """Return the shelf of a study in this process, one for all its variants."""
     return StudyShelf(table, folder, placed)
+
+
+def stage_key(name: Stage, spec: GrowthSpec) -> str:
+    """Return a digest of the choices that a stage and those before it look at."""
+    before: tuple[Stage, ...] = ("table", "panels", "composition", "cohort", "schools")
+    return digest_of(*(narrowed(stage, spec).digest for stage in before[: before.index(name) + 1]))
 
 
 def table_key(table: StudentTable | pl.DataFrame | Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -25,7 +25,7 @@ from growth.spec import GrowthSpec
 from growth.study.clock import TimeLeft
 from growth.study.designs import Design, designed
 from growth.study.factors import Factors, Refusal, Variant, as_factors
-from growth.study.memory import StudyShelf, digest_of, table_key
+from growth.study.memory import StudyShelf, digest_of, stage_key, table_key
 from growth.study.outcome import Outcome, load_outcome, outcome_of, save_outcome
 from growth.study.result import POVERTY, Study
 
@@ -115,13 +115,12 @@ def run_study(
         raise SpecError(planned[0].reason)
     crew = Crew.of(n_jobs, None if folder is None else Path(folder))
     home, source = crew.folder, _source(table)
-    given = Given(freeze=freeze, enrolment=enrolment)
-    keys = _Keys.of(source, given, seed)
+    keys = _Keys.of(source, (freeze, enrolment), seed)
     placed = freeze is not None and freeze.curves is not None
     under = keys.table if freeze is None else digest_of(keys.table, freeze.digest)
     shelf = StudyShelf(under, None if home is None else home / "cohorts", placed)
-    given = replace(given, shelf=shelf)
-    work = _Work(crew.share(source), given, keys, None if home is None else home / "variants", seed)
+    beside = crew.share((freeze, enrolment))
+    work = _Work(crew.share(source), beside, shelf, keys, None if home is None else home / "variants", seed)
     found = _computed(planned, work, crew, progress)
     results: list[tuple[Variant, Outcome]] = []
     refused = [one for one in planned if isinstance(one, Refusal)]
@@ -136,6 +135,8 @@ def run_study(
 
 
 _Source: TypeAlias = StudentTable | pl.DataFrame | str
+_Beside: TypeAlias = tuple[FreezeBundle | None, Enrolment | None]
+"""What all variants are given beside the table."""
 
 
 def _source(table: StudentTable | CallerFrame | str | Path) -> _Source:
@@ -151,15 +152,15 @@ class _Keys:
     rest: str
 
     @classmethod
-    def of(cls, source: _Source, given: Given, seed: int) -> _Keys:
+    def of(cls, source: _Source, beside: _Beside, seed: int) -> _Keys:
         if isinstance(source, str):
             known: StudentTable | pl.DataFrame | Path = (
                 Path(source) if Path(source).is_file() else load(source, lambda _: []).frame
             )
         else:
             known = source
-        beside = ("none" if one is None else one.digest for one in (given.enrolment, given.freeze))
-        return cls(table_key(known), digest_of(*beside, str(seed), code_digest()))
+        digests = ("none" if one is None else one.digest for one in reversed(beside))
+        return cls(table_key(known), digest_of(*digests, str(seed), code_digest()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,7 +168,8 @@ class _Work:
     """What every variant is computed from, and where its results go."""
 
     table: Shared[_Source]
-    given: Given
+    beside: Shared[_Beside]
+    shelf: StudyShelf
     keys: _Keys
     folder: Path | None
     seed: int
@@ -183,9 +185,10 @@ class _Work:
         if spec.measurement.csem == "function":
             return 'a function cannot be recognised again: use measurement.csem = "column" or "table"', False
         try:
-            choices = checked_choices(spec, self.given.freeze)
-            run = walk(self.table.get(), choices, self.given, crew)
-            one = outcome_of(run, self.given.enrolment, self.seed, perf_counter() - start)
+            freeze, enrolment = self.beside.get()
+            given = Given(freeze=freeze, enrolment=enrolment, shelf=self.shelf)
+            run = walk(self.table.get(), checked_choices(spec, freeze), given, crew)
+            one = outcome_of(run, enrolment, self.seed, perf_counter() - start)
         except GrowthError as error:
             return str(error), True
         if place is not None:
@@ -195,32 +198,57 @@ class _Work:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Variants:
+    """Variants with much in common, one after the other."""
+
     work: _Work
 
-    def __call__(self, task: tuple[int, GrowthSpec]) -> tuple[int, Outcome | str, bool]:
-        number, spec = task
-        return number, *self.work.outcome(spec, Crew.alone())
+    def __call__(self, bundle: Sequence[_Numbered]) -> list[tuple[int, Outcome | str, bool]]:
+        return [(number, *self.work.outcome(spec, Crew.alone())) for number, spec in bundle]
+
+
+_Numbered: TypeAlias = tuple[int, GrowthSpec]
 
 
 def _computed(
     planned: Sequence[Variant | Refusal], work: _Work, crew: Crew, progress: Progress | None
 ) -> list[Outcome | str]:
-    """Compute the base first, with all workers for its cohorts, then the other variants beside each other."""
+    """Compute all variants beside each other, in one process the base before them, by all threads."""
     specs = [one.spec for one in planned if isinstance(one, Variant)]
     clock = TimeLeft(progress, len(specs))
     if work.folder is not None:
         work.folder.mkdir(parents=True, exist_ok=True)
         remove_leavings(work.folder)
-    with threadpool_limits(limits=1, user_api="blas"):
-        first, fresh = work.outcome(specs[0], crew)
-    if isinstance(first, str):
-        raise GrowthError(problem("The base of the study cannot be computed", rule=first))
-    clock.done(fresh)
-    found: dict[int, Outcome | str] = {0: first}
-    for i, outcome, fresh in crew.each(_Variants(work), list(enumerate(specs))[1:]):
-        found[i] = outcome
+    found: dict[int, Outcome | str] = {}
+
+    def take(number: int, outcome: Outcome | str, fresh: bool) -> None:
+        if number == 0 and isinstance(outcome, str):
+            raise GrowthError(problem("The base of the study cannot be computed", rule=outcome))
+        found[number] = outcome
         clock.done(fresh)
+
+    variants = list(enumerate(specs))
+    if not crew.apart:
+        with threadpool_limits(limits=1, user_api="blas"):
+            take(0, *work.outcome(specs[0], crew))
+        del variants[0]
+    for bundle in crew.each(_Variants(work), _bundles(variants, crew.together(len(variants), _TOGETHER))):
+        for one in bundle:
+            take(*one)
     return [found[i] for i in range(len(specs))]
+
+
+_TOGETHER = 4
+"""Variants in a piece of work at most: a lost worker costs no more."""
+
+
+def _bundles(variants: Sequence[_Numbered], most: int) -> list[list[_Numbered]]:
+    """Put variants of the same table, panels and composition together; the first comes first."""
+    if most == 1:
+        return [[one] for one in variants]
+    alike: dict[str, list[_Numbered]] = {}
+    for one in variants:
+        alike.setdefault(stage_key("composition", one[1]), []).append(one)
+    return [group[i : i + most] for group in alike.values() for i in range(0, len(group), most)]
 
 
 def _truth(given: SimulatedSystem | pl.DataFrame | None) -> pl.DataFrame | None:

@@ -1,6 +1,6 @@
 """Student percentiles corrected for measurement error in the prior scores, by simulation-extrapolation."""
 
-from growth.student.simex.ahead import forget_simex, simex_ahead
+from growth.student.simex.ahead import forget_simex, simex_ahead, simex_complete
 from growth.student.simex.curves import Watch, blocks_of, corrected_curves
 from growth.student.simex.draws import Draws, Perturbed
 from growth.student.simex.engine import simex_growth
@@ -17,5 +17,6 @@ __all__ = [
     "place_in",
     "ranked",
     "simex_ahead",
+    "simex_complete",
     "simex_growth",
 ]

@@ -5,6 +5,7 @@ Their sums wait in a folder, where `corrected_curves` finds them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from growth.spec import GrowthSpec
 from growth.student.composition import without_composition
 from growth.student.design import spline_terms
 from growth.student.simex.checkpoint import Checkpoint
-from growth.student.simex.curves import How, level_sum
+from growth.student.simex.curves import How, blocks_of, level_sum
 
-__all__ = ["forget_simex", "simex_ahead"]
+__all__ = ["forget_simex", "simex_ahead", "simex_complete"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,11 +43,22 @@ def simex_ahead(panel: Panel, spec: GrowthSpec, level: int, folder: Path) -> Non
     level_sum(placed, planned, spec, level, How(n_jobs=1, folder=folder))
 
 
+def simex_complete(panel: Panel, spec: GrowthSpec, folder: Path) -> bool:
+    """Return whether a cohort's sums at all lambdas are in the folder."""
+    blocks = len(blocks_of(spec.simex))
+    return all(one.done() == blocks for one in _checkpoints(panel, spec, folder))
+
+
 def forget_simex(panel: Panel, spec: GrowthSpec, folder: Path) -> None:
     """Remove a cohort's sums from the folder: they are as large as all its curves."""
     if spec.simex.use == "simex":
-        for level in range(len(spec.simex.lambdas)):
-            Checkpoint.of(folder, _placed(panel, spec), spec, level).file.unlink(missing_ok=True)
+        for one in _checkpoints(panel, spec, folder):
+            one.file.unlink(missing_ok=True)
+
+
+def _checkpoints(panel: Panel, spec: GrowthSpec, folder: Path) -> Iterator[Checkpoint]:
+    placed = _placed(panel, spec)
+    return (Checkpoint.of(folder, placed, spec, level) for level in range(len(spec.simex.lambdas)))
 
 
 def _placed(panel: Panel, spec: GrowthSpec) -> Panel:

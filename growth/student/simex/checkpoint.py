@@ -30,6 +30,7 @@ State: TypeAlias = tuple[int, FloatArray]
 
 _ELSEWHERE = {"use", "lambdas", "extrapolation"}
 """Choices that do not shape the sum at one lambda."""
+_DAMAGED = (BadZipFile, EOFError, KeyError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,16 @@ class Checkpoint:
         try:
             with self.file.open("rb") as file, np.load(file, allow_pickle=False) as kept:
                 return int(kept["done"]), kept["part"]
-        except (BadZipFile, EOFError, KeyError, OSError, ValueError):
-            return beginning  # damaged by others: computed again
+        except _DAMAGED:
+            return beginning  # by others: computed again
+
+    def done(self) -> int:
+        """Return how many blocks are kept."""
+        try:
+            with self.file.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+                return int(kept["done"])
+        except _DAMAGED:
+            return 0
 
     def save(self, done: int, part: FloatArray) -> None:
         """Replace what is kept; an interruption leaves the old file or the new one."""

@@ -33,6 +33,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -59,9 +60,11 @@ __all__ = [
 ]
 
 BLOCK = 10
-"""Replicates that are refitted side by side, and after which an interrupted run goes on."""
+"""Replicates that are refitted side by side, and after which an interrupted run may go on."""
 CHUNK = 1024
 """Students whose sums stay in the processor's cache while the replicates of a block are added."""
+SAVED_EVERY = 5.0
+"""Time after which the sum so far is worth a file [s]; it is n m numbers."""
 DECIMALS = 9
 """Decimals of the result. Curves that pass through a score at every lambda still do so at -1; without this,
 rounding errors would decide on which side."""
@@ -181,11 +184,12 @@ def level_sum(panel: Panel, like: Columns, spec: GrowthSpec, level: int, how: Ho
         saved.prepare()
     source = Draws.of(panel, rules) if how.perturbed is None else how.perturbed
     stage = Stage.of(panel, spec, level, np.stack([source(level, b) for b in range(rules.replicates)]))
-    anchor = stage.first(like, how.n_jobs)
+    anchor, last_saved = stage.first(like, how.n_jobs), perf_counter()
     for place, replicates in enumerate(blocks[done:], start=done + 1):
         stage.add(anchor, replicates, part, how.n_jobs)
-        if saved is not None:
+        if saved is not None and (place == len(blocks) or perf_counter() - last_saved > SAVED_EVERY):
             saved.save(place, part)
+            last_saved = perf_counter()
         _tell(how.watch, rules.lambdas[level], replicates, rules)
     return part
 
