@@ -332,7 +332,7 @@ def _solve_tau(
                 4.0, max(1.0, state.room[0] * (2.0 if too_narrow and failures >= tries else ROOM_LOST))
             )
             aim = state.room[0] * target / _counted(problem, state, work, target, limit, m)
-            state.width[0] *= min(2.0, max(0.5 if afresh else 1.0 / 32.0, aim))
+            state.width[0] *= min(2.0, max(0.2 if afresh else 1.0 / 32.0, aim))
         return m
     # Leave a sane state to the next tau; this one is solved from scratch later.
     for a in range(p):
