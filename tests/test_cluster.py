@@ -102,6 +102,24 @@ class TestBitForBit:
             left, right = (one.drop("seconds", strict=False) for one in (frame, there.frames[name]))
             assert left.equals(right), name
 
+    def test_one_worker_does_the_work(self, city_file: Path, tmp_path: Path) -> None:
+        """joblib alone would do it here."""
+        seen: list[str] = []
+        with (
+            distributed.LocalCluster(
+                n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            ) as cluster,
+            distributed.Client(cluster) as client,
+            joblib.parallel_config(backend="dask", client=client),
+        ):
+            assert set(Crew.of(None).each(_where, range(4))) == set(client.run(os.getpid).values())
+            there = growth.run(
+                city_file, SIMEX, progress=lambda done, of, label: seen.append(label), checkpoints=tmp_path
+            )
+        same(there, growth.run(city_file, SIMEX))
+        assert any("lambda 2: 4 of 4" in label for label in seen), "told before the cohort is done"
+        assert not list(tmp_path.glob("simex-*")), "sums go when their cohort is kept"
+
     def test_other_processes_without_a_cluster(self, city_file: Path) -> None:
         with joblib.parallel_config(backend="loky", n_jobs=2):
             same(growth.run(city_file, SMALL), growth.run(city_file, SMALL, n_jobs=1))
@@ -121,6 +139,10 @@ def _one(number: int) -> int:
     if number == 2:
         raise SpecError("two")
     return number
+
+
+def _where(number: int) -> int:
+    return os.getpid()
 
 
 def _dies(number: int) -> int:

@@ -51,6 +51,8 @@ DATA, USAGE = 1, 2
 """Exit codes."""
 
 _FILE_WIDTH = 100
+_PACE = 3600.0
+"""Time that the pace of a run is taken from [s]: a piece of work may take longer than rich's half minute."""
 _TEXT_COLUMNS = (
     "Fact",
     "Value",
@@ -186,7 +188,10 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
     console = Console(stderr=True)
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     columns = (TextColumn("{task.description:<48}"), BarColumn(), MofNCompleteColumn(), *times)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    silent = not console.is_terminal
+    with Progress(
+        *columns, console=console, transient=True, disable=silent, speed_estimate_period=_PACE
+    ) as bar:
         task = bar.add_task("reading", total=None)
 
         def show(done: int, total: int, label: str) -> None:
