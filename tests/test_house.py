@@ -20,6 +20,8 @@ FLOORS: dict[str, int] = {
     "errors": 0,
     "codec": 0,
     "disk": 0,
+    "mapped": 0,
+    "scratch": 0,
     "measures": 0,
     "aggregate": 0,
     "parallel": 0,

@@ -13,11 +13,14 @@ import numpy as np
 import polars as pl
 
 from growth._types import CodeArray
+from growth.mapped import changed, column, split
 from growth.panel.values import Parsed, read_id
+from growth.scratch import empty, pieces
 
 __all__ = [
     "Store",
     "as_texts",
+    "by_piece",
     "by_value",
     "code_numbers",
     "coded",
@@ -46,7 +49,7 @@ def coded(column: pl.Series) -> pl.Series:
     """Return a text column as codes; others as they are."""
     if column.dtype != pl.String:
         return column
-    return column.cast(pl.Enum(column.drop_nulls().unique().sort()))
+    return _as_codes(column, column.drop_nulls().unique())
 
 
 def coded_if_few(column: pl.Series) -> pl.Series:
@@ -56,7 +59,12 @@ def coded_if_few(column: pl.Series) -> pl.Series:
     if len(column) > _FIRST and column.head(_FIRST).n_unique() * _FEW > _FIRST:
         return column
     values = column.drop_nulls().unique()
-    return column.cast(pl.Enum(values.sort())) if len(values) * _FEW <= len(column) else column
+    return _as_codes(column, values) if len(values) * _FEW <= len(column) else column
+
+
+def _as_codes(texts: pl.Series, values: pl.Series) -> pl.Series:
+    kind = pl.Enum(values.sort())
+    return changed(texts, lambda part: part.cast(kind))
 
 
 def as_texts(frame: pl.DataFrame, columns: Collection[str]) -> pl.DataFrame:
@@ -81,18 +89,24 @@ def stacked(parts: Sequence[pl.DataFrame], store: Store) -> pl.DataFrame:
         raise pl.exceptions.ShapeError
     columns = []
     for name in parts[0].columns:
-        pieces = [part.select(name) for part in parts]
-        if len({piece.dtypes[0] for piece in pieces}) > 1:
-            pieces = [piece.cast({pl.Enum: _common([piece[name] for piece in pieces])}) for piece in pieces]
-        columns.append(store(pl.concat(pieces, how="vertical_relaxed").to_series()))
+        pieces = [part[name] for part in parts]
+        kind = _common(pieces)
+        parts_of_column = (part.cast(kind) for piece in pieces for part in split(piece))
+        columns.append(store(column(name, sum(map(len, pieces)), parts_of_column)))
     return pl.DataFrame(columns)
 
 
-def _common(pieces: Sequence[pl.Series]) -> pl.Enum | pl.String:
-    """Return the codes of all values, or text if some of the pieces are."""
-    if not all(map(is_coded, pieces)):
-        return pl.String()
-    return pl.Enum(pl.concat([piece.dtype.categories for piece in pieces]).unique().sort())  # type: ignore[attr-defined]
+def _common(pieces: Sequence[pl.Series]) -> pl.DataType:
+    """Return the type of all pieces: of codes those of all values, or text if some of the pieces are."""
+    if len({piece.dtype for piece in pieces}) == 1:
+        return pieces[0].dtype
+    if all(map(is_coded, pieces)):
+        return pl.Enum(pl.concat([piece.dtype.categories for piece in pieces]).unique().sort())  # type: ignore[attr-defined]
+    heads = [
+        as_texts(piece.head(0).to_frame(), [piece.name]) if is_coded(piece) else piece.head(0).to_frame()
+        for piece in pieces
+    ]
+    return pl.concat(heads, how="vertical_relaxed").dtypes[0]
 
 
 def by_value(column: pl.Series, read: Callable[[pl.Series], Parsed]) -> Parsed:
@@ -108,23 +122,39 @@ def by_value(column: pl.Series, read: Callable[[pl.Series], Parsed]) -> Parsed:
         values, place = column.dtype.categories, column.to_physical()  # type: ignore[attr-defined]
     elif column.dtype.is_integer():
         values = column.drop_nulls().unique().sort()
-        place = column.replace_strict(values, pl.arange(len(values), eager=True), default=None)
+        numbers = pl.arange(len(values), eager=True)
+        place = changed(column, lambda part: part.replace_strict(values, numbers, default=None))
     else:
-        parsed = read(column)
+        parsed = by_piece(column, read)
         return Parsed(coded(parsed.values), parsed.bad, parsed.wrong_type)
     parsed = read(values)
     lost = read_id(values).values.is_not_null() & parsed.values.is_null()
     bad = int(lost.gather(place).sum() or 0) if lost.any() else 0
-    return Parsed(coded(parsed.values).gather(place), bad, parsed.wrong_type)
+    found = coded(parsed.values)
+    return Parsed(changed(place, lambda part: found.gather(part)), bad, parsed.wrong_type)
+
+
+def by_piece(column: pl.Series, read: Callable[[pl.Series], Parsed]) -> Parsed:
+    """Read a column row by row, piece by piece."""
+    bad, wrong = 0, False
+
+    def part(piece: pl.Series) -> pl.Series:
+        nonlocal bad, wrong
+        parsed = read(piece)
+        bad, wrong = bad + parsed.bad, wrong or parsed.wrong_type
+        return parsed.values
+
+    values = changed(column, part)
+    return Parsed(values, bad, wrong)
 
 
 def code_numbers(column: pl.Series) -> CodeArray:
     """Return the codes of a coded column, shape (N,), -1 where there is none."""
     codes = column.to_physical()
-    largest = len(column.dtype.categories)  # type: ignore[attr-defined]
-    if not codes.null_count():
-        return codes.to_numpy().astype(smallest(largest))
-    return codes.cast(pl.Int64).fill_null(-1).to_numpy().astype(smallest(largest))
+    found = empty(len(codes), smallest(len(column.dtype.categories)))  # type: ignore[attr-defined]
+    for k in pieces(len(codes)):
+        found[k] = codes[k].cast(pl.Int64).fill_null(-1).to_numpy()
+    return found
 
 
 def smallest(largest: int) -> type[np.signedinteger]:

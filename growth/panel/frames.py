@@ -15,9 +15,11 @@ from typing import Any, Literal, TypeAlias
 import polars as pl
 
 from growth.errors import ColumnError, TableError, problem
+from growth.mapped import column
 from growth.panel.coded import Store, each, stacked
 from growth.panel.databases import Choice, columns_kept, is_address, read_database
 from growth.panel.text_files import Reading, TextFormat, read_text_file
+from growth.scratch import is_large, pieces
 
 __all__ = ["CallerFrame", "FrameKind", "Loaded", "hand_back", "load"]
 
@@ -161,12 +163,19 @@ def _read_parquet(path: Path, reading: Reading) -> pl.DataFrame:
         raise TableError(_damaged(path)) from None
     kept = columns_kept(columns, reading.wanted)
     try:
-        return pl.DataFrame(
-            [reading.store(pl.read_parquet(path, columns=[name]).to_series()) for name in kept]
-        )
+        rows = int(pl.scan_parquet(path).select(pl.len()).collect().item())
+        return pl.DataFrame([reading.store(_parquet_column(path, name, rows)) for name in kept])
     except (Exception, pl.exceptions.PanicException):
         # damaged files raise errors of many classes, and panics, that may quote cells
         raise TableError(_damaged(path)) from None
+
+
+def _parquet_column(path: Path, name: str, rows: int) -> pl.Series:
+    if not is_large(rows):
+        return pl.read_parquet(path, columns=[name]).to_series()
+    scan = pl.scan_parquet(path).select(name)
+    parts = (scan.slice(k.start, k.stop - k.start).collect().to_series() for k in pieces(rows))
+    return column(name, rows, parts)
 
 
 def _damaged(path: Path) -> str:

@@ -12,7 +12,9 @@ import numpy as np
 import polars as pl
 
 from growth._types import CodeArray, FloatArray, IntArray
+from growth.mapped import changed
 from growth.panel.coded import code_numbers, smallest
+from growth.scratch import empty, pieces
 
 __all__ = ["Records"]
 
@@ -58,19 +60,22 @@ class Records:
         year = frame["year"].to_numpy()
         range_of = (*_ends(year), *_ends(grade))
         n_years, n_grades = range_of[1] - range_of[0] + 1, range_of[3] - range_of[2] + 1
-        key = frame["student_id"].rle_id().cast(pl.Int64).to_numpy() * n_years
-        key += year
-        key -= range_of[0]
-        key *= len(subjects)
-        key += subject
         cells = len(subjects) * n_grades * n_years
-        cell = subject.astype(smallest(cells))
-        for numbers, lowest, many in ((grade, range_of[2], n_grades), (year, range_of[0], n_years)):
-            cell *= many
-            cell += (numbers - lowest).astype(cell.dtype)
-        order = np.argsort(cell, kind="stable").astype(smallest(frame.height))
-        start = np.concatenate([[0], np.cumsum(np.bincount(cell, minlength=cells))])
-        score = frame["score"].fill_null(float("nan")).to_numpy()
+        key, cell = empty(frame.height, np.int64), empty(frame.height, smallest(cells))
+        sizes = np.zeros(cells, dtype=np.int64)
+        student = -1  # of the row before
+        for k in pieces(frame.height):
+            ids = frame["student_id"][max(k.start - 1, 0) : k.stop]
+            changes = (ids != ids.shift(1)).fill_null(True).to_numpy()[k.start > 0 :]
+            number = student + np.cumsum(changes)
+            student = int(number[-1])
+            key[k] = (number * n_years + year[k] - range_of[0]) * len(subjects) + subject[k]
+            of_grade = subject[k].astype(np.int64) * n_grades + grade[k] - range_of[2]
+            cell[k] = of_grade * n_years + year[k] - range_of[0]
+            sizes += np.bincount(cell[k], minlength=cells)
+        start = np.concatenate([[0], np.cumsum(sizes)])
+        order = _ordered(cell, start[:-1])
+        score = changed(frame["score"], lambda part: part.fill_null(float("nan"))).to_numpy()
         school = code_numbers(frame["school_id"])
         return cls(subjects, subject, grade, year, score, school, key, order, start, range_of)
 
@@ -119,7 +124,24 @@ def _numbered(column: pl.Series) -> tuple[tuple[str, ...], CodeArray]:
     present = column.unique().sort()
     numbers = np.zeros(len(column.dtype.categories), dtype=smallest(len(present)))  # type: ignore[attr-defined]
     numbers[code_numbers(present)] = np.arange(len(present))
-    return tuple(present.cast(pl.String)), numbers[code_numbers(column)]
+    codes = code_numbers(column)
+    found = empty(len(codes), numbers.dtype)
+    for k in pieces(len(codes)):
+        found[k] = numbers[codes[k]]
+    return tuple(present.cast(pl.String)), found
+
+
+def _ordered(cell: CodeArray, start: IntArray) -> CodeArray:
+    """Return the row numbers ordered by cell, then row, shape (N,)."""
+    order = empty(len(cell), smallest(len(cell)))
+    free = start.copy()
+    for k in pieces(len(cell)):
+        row = np.argsort(cell[k], kind="stable")
+        here, first, size = np.unique(cell[k][row], return_index=True, return_counts=True)
+        place = np.arange(len(row)) + np.repeat(free[here] - first, size)
+        order[place] = row + k.start
+        free[here] += size
+    return order
 
 
 def _ends(values: CodeArray) -> tuple[int, int]:

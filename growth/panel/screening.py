@@ -12,6 +12,7 @@ from typing import Final
 import polars as pl
 
 from growth.errors import ColumnError, TableError, problem
+from growth.mapped import filtered, gathered, in_order, order_of, repeats
 from growth.panel.layouts import Layout, Screen
 from growth.panel.typed import YES_NO, named
 from growth.panel.values import read_grade, read_id, read_validity
@@ -69,7 +70,7 @@ def _screen(
             )
         )
     gone = dropped & ~blank
-    return (raw.filter(~gone), int(gone.sum())) if gone.any() else (raw, 0)
+    return (filtered(raw, ~gone), int(gone.sum())) if gone.any() else (raw, 0)
 
 
 def _codes(column: pl.Series, descriptor: bool) -> pl.Series:
@@ -120,7 +121,7 @@ def valid_rows(raw: pl.DataFrame, names: dict[str, str]) -> Left:
                 fix="fill or recode it, or drop the column if all rows count",
             )
         )
-    kept = raw.drop("valid").filter(parsed.values)
+    kept = filtered(raw.drop("valid"), parsed.values)
     return kept, {"not_valid": raw.height - kept.height}
 
 
@@ -129,7 +130,7 @@ def known_grades(raw: pl.DataFrame, rows: Rows) -> Left:
     if rows.unknown_grade == "error" or "grade" not in raw.columns:
         return raw, {}
     unknown = read_grade(raw["grade"]).values.is_null() & read_id(raw["grade"]).values.is_not_null()
-    return raw.filter(~unknown), {"unknown_grade": int(unknown.sum())}
+    return filtered(raw, ~unknown), {"unknown_grade": int(unknown.sum())}
 
 
 def possible_rows(frame: pl.DataFrame, names: dict[str, str], rows: Rows) -> Left:
@@ -152,7 +153,7 @@ def possible_rows(frame: pl.DataFrame, names: dict[str, str], rows: Rows) -> Lef
             )
         )
     lost = {"later_year": int(late.sum())}
-    frame = frame.filter(~late) if lost["later_year"] else frame
+    frame = filtered(frame, ~late) if lost["later_year"] else frame
     nowhere = frame["school_id"].is_null()
     if nowhere.any() and rows.no_school == "error":
         raise ColumnError(
@@ -165,7 +166,7 @@ def possible_rows(frame: pl.DataFrame, names: dict[str, str], rows: Rows) -> Lef
         )
     if rows.no_school == "exclude":
         lost["no_school"] = int(nowhere.sum())
-        frame = frame.filter(~nowhere) if lost["no_school"] else frame
+        frame = filtered(frame, ~nowhere) if lost["no_school"] else frame
     return frame, lost
 
 
@@ -208,7 +209,7 @@ def within_bounds(frame: pl.DataFrame, names: dict[str, str], scale: Scale) -> L
                 fix='correct scale.bounds or the scores, or set scale.outside = "exclude"',
             )
         )
-    return frame.filter(inside.fill_null(True)), {"outside_bounds": outside}
+    return filtered(frame, inside.fill_null(True)), {"outside_bounds": outside}
 
 
 def one_row_per_key(frame: pl.DataFrame, used: Sequence[str], names: dict[str, str], rows: Rows) -> Left:
@@ -222,8 +223,8 @@ def one_row_per_key(frame: pl.DataFrame, used: Sequence[str], names: dict[str, s
     TableError
         Rows of the same key are left.
     """
-    frame = frame if _in_order(frame) else frame.sort(KEY)
-    if not _copies(frame).any():
+    frame = frame if in_order(frame, KEY) else gathered(frame, order_of(frame, KEY))
+    if not repeats(frame, KEY).any():
         return frame, {}
     before = frame.height
     if rows.duplicates == "copies":
@@ -234,8 +235,8 @@ def one_row_per_key(frame: pl.DataFrame, used: Sequence[str], names: dict[str, s
         frame = frame.sort(order, descending=down, nulls_last=True, maintain_order=True)
         frame = frame.unique(subset=list(KEY), keep="first", maintain_order=True)
     elif rows.duplicates == "exclude":
-        frame = frame.filter(~frame.select(KEY).is_duplicated())
-    copies = _copies(frame)
+        frame = filtered(frame, ~frame.select(KEY).is_duplicated())
+    copies = repeats(frame, KEY)
     if copies.any():
         columns = ", ".join(repr(names.get(own, own)) for own in KEY)
         raise TableError(
@@ -247,20 +248,3 @@ def one_row_per_key(frame: pl.DataFrame, used: Sequence[str], names: dict[str, s
             )
         )
     return frame, {"duplicate_key": before - frame.height}
-
-
-def _in_order(frame: pl.DataFrame) -> bool:
-    """Whether the rows are sorted by their keys; many files are."""
-    student, year, subject = (pl.col(name) for name in KEY)
-    subject = subject.to_physical()
-    after = subject > subject.shift(1)
-    for column in (year, student):
-        before = column.shift(1)
-        after = (column > before) | ((column == before) & after)
-    return bool(frame.select(after.fill_null(True).all()).item())
-
-
-def _copies(frame: pl.DataFrame) -> pl.Series:
-    """Return which rows of a sorted table have the key of the row before."""
-    same = [pl.col(name) == pl.col(name).shift(1) for name in KEY]
-    return frame.select(pl.all_horizontal(same).fill_null(False)).to_series()

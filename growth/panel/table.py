@@ -11,6 +11,7 @@ import polars as pl
 
 from growth._types import IntArray
 from growth.errors import TableError, problem
+from growth.mapped import changed, kept_column, pick
 from growth.panel.coded import as_texts, by_value, coded_if_few, is_coded
 from growth.panel.columns import Header, check_header, read_header, used_columns
 from growth.panel.frames import CallerFrame, FrameKind, Loaded, hand_back, load
@@ -78,7 +79,13 @@ class StudentTable:
 
     def rows(self, places: IntArray) -> pl.DataFrame:
         """Return the rows at some places, with text as text."""
-        return as_texts(self.codes[places], self.texts)
+        return pl.DataFrame([self._texts(column, places) for column in self.codes])
+
+    def _texts(self, column: pl.Series, places: IntArray) -> pl.Series:
+        """Return the rows of a column at some places, with text as text."""
+        if column.name not in self.texts:
+            return pick(column, places)
+        return changed(pick(column, places), lambda part: part.cast(pl.String))
 
     def to_caller(self, frame: pl.DataFrame) -> CallerFrame:
         """Return `frame` as the kind of frame that the table came as; for files, as polars."""
@@ -133,12 +140,14 @@ def read_table(source: CallerFrame | str | Path | Sequence[str | Path], spec: Gr
     frame = waterfall.keep(within_bounds(frame, names, spec.scale))
     if frame.is_empty():
         raise TableError(_no_rows(waterfall.lost))
+    notices = read.notices
+    del raw, read  # their columns are let go
     used = [name for name in frame.columns if name in used_columns(spec)]
     frame, copies = one_row_per_key(frame, used, names, spec.rows)
     counts = waterfall.frame(copies)
     digest = loaded.digest or _digest(frame.select(used))
     texts = {column.name for column in frame if is_coded(column)} - (enums - set(used))
-    return StudentTable(frame, frozenset(texts), counts, loaded.kind, digest, header, read.notices)
+    return StudentTable(frame, frozenset(texts), counts, loaded.kind, digest, header, notices)
 
 
 class _Waterfall:
@@ -188,7 +197,7 @@ def _load(
         if is_coded(column):
             enums.add(column.name)
         # columns of a wide table are put one under the other: coded after that
-        return column if any(wide) else coded_if_few(column)
+        return kept_column(column if any(wide) else coded_if_few(column))
 
     loaded = load(
         source,

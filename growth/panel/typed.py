@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from growth.errors import ColumnError, problem
-from growth.panel.coded import by_value, coded
+from growth.panel.coded import by_piece, by_value, coded
 from growth.panel.columns import (
     category_columns,
     described,
@@ -93,7 +93,7 @@ def typed(raw: pl.DataFrame, names: dict[str, str], spec: GrowthSpec) -> Typed:
     columns: dict[str, pl.Series] = {}
     for own, (read, rule, fix) in rules.items():
         once_each = read is read_score or own == "student_id"
-        parsed = read(raw[own]) if once_each else by_value(raw[own], read)
+        parsed = _row_by_row(raw[own], read) if once_each else by_value(raw[own], read)
         columns[own] = parsed.values.alias(own)
         lenient = spec.rows.unclear_flags if own in flags else _score_rule(own, spec)
         if lenient == "missing" and not parsed.wrong_type:
@@ -116,6 +116,10 @@ def typed(raw: pl.DataFrame, names: dict[str, str], spec: GrowthSpec) -> Typed:
     other = [name for name in raw.columns if name not in rules]
     frame = pl.DataFrame([*canonical, *columns.values(), *(raw[name] for name in other)])
     return Typed(frame, tuple(notices))
+
+
+def _row_by_row(column: pl.Series, read: Callable[[pl.Series], Parsed]) -> Parsed:
+    return read(column) if column.dtype == pl.Float64 else by_piece(column, read)
 
 
 def _labels(given: pl.Series | None, raw: pl.Series, year: pl.Series) -> pl.Series:
