@@ -26,7 +26,7 @@ import numpy as np
 
 from growth.errors import StoreError, problem
 
-__all__ = ["LARGE", "PIECE", "empty", "is_large", "is_mapped", "kept", "pieces"]
+__all__ = ["LARGE", "PIECE", "empty", "is_large", "is_mapped", "kept", "kept_at", "pieces"]
 
 LARGE: int = 1 << 14
 """Rows from which on an array lies in a file."""
@@ -74,6 +74,14 @@ def kept(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return flat.T
     found = empty(array.shape, array.dtype)
     np.copyto(found, array)
+    return found
+
+
+def kept_at(values: np.ndarray[Any, Any], places: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the values at some places as they are to be kept, shape (n,)."""
+    found = empty(len(places), values.dtype)
+    for k in pieces(len(places)):
+        found[k] = values[places[k]]
     return found
 
 

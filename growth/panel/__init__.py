@@ -5,6 +5,7 @@ from growth.panel.csem import CsemFunction, csem_tables
 from growth.panel.frames import CallerFrame, hand_back
 from growth.panel.panels import Panel, PanelSet
 from growth.panel.patterns import Pattern, Prior
+from growth.panel.places import Places
 from growth.panel.simulate import SimulatedSystem, simulate_table
 from growth.panel.table import StudentTable, read_table
 
@@ -14,6 +15,7 @@ __all__ = [
     "Panel",
     "PanelSet",
     "Pattern",
+    "Places",
     "Prior",
     "SimulatedSystem",
     "StudentTable",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import polars as pl
 
 from growth._types import BoolArray, CodeArray, FloatArray, IntArray
 from growth.errors import CohortError, problem
+from growth.mapped import texts
 from growth.panel.covariates import Covariates, read_covariates, refuse_missing
 from growth.panel.csem import CsemFunction, read_csem, refuse_unknown_csem
 from growth.panel.history import STATUSES, Cell, code_of, trace_cell
@@ -19,6 +20,7 @@ from growth.panel.records import Records
 from growth.panel.scope import Scope, find_scope
 from growth.panel.table import StudentTable
 from growth.panel.waterfall import ALL_SUBJECTS, Line, Step, step_lines, waterfall_frame
+from growth.scratch import empty, kept, kept_at, pieces
 from growth.spec import GrowthSpec
 
 __all__ = ["build_panels"]
@@ -101,7 +103,7 @@ def build_panels(table: StudentTable, spec: GrowthSpec, *, csem: CsemFunction | 
     sources = _sources(table, records, spec, csem)
     outcomes = [_build_cell(trace_cell(records, *cell, spec.cohorts), sources) for cell in scope.cells]
     if spec.peers.missing == "error":
-        refuse_missing(sources.absent, np.concatenate([one.rows[one.has_priors] for one in outcomes]))
+        refuse_missing(sources.absent, [one.rows[one.has_priors] for one in outcomes])
     panels = tuple(panel for outcome in outcomes for panel in outcome.panels)
     lines = _table_lines(table, scope) + _cell_lines(outcomes)
     if not panels:
@@ -110,13 +112,14 @@ def build_panels(table: StudentTable, spec: GrowthSpec, *, csem: CsemFunction | 
     if unknown:
         refuse_unknown_csem(table, np.concatenate(unknown))
     counts = pl.concat([table.counts, waterfall_frame(lines)])
-    return PanelSet(panels, _current(outcomes), counts)
+    return PanelSet(panels, _current(outcomes, table.codes.height), counts)
 
 
 def _sources(table: StudentTable, records: Records, spec: GrowthSpec, csem: CsemFunction | None) -> _Sources:
     covariates = read_covariates(table, spec.peers)
     absent = covariates.missing()
-    incomplete = np.zeros(table.codes.height, dtype=np.bool_)
+    incomplete = empty(table.codes.height, np.bool_)
+    incomplete[:] = False
     for rows in absent.values():
         incomplete |= rows
     labels = dict(table.codes.select("year", "year_label").unique().sort("year").iter_rows())
@@ -146,7 +149,9 @@ def _build_cell(cell: Cell, sources: _Sources) -> _Outcome:
     status[eligible & (highest < 0)] = code_of("cohort_too_small")
     if panels and cohorts.orders == "exact":
         status[eligible & ~tried] = code_of("no_prior_score")
-    return _Outcome(cell.subject, cell.year, cell.rows, cell.has_priors, panels, status, highest, unknown)
+    arrays = map(kept, (cell.rows, cell.has_priors, status, highest))
+    rows, has_priors, status, highest = arrays
+    return _Outcome(cell.subject, cell.year, rows, has_priors, panels, status, highest, unknown)
 
 
 def _panel(
@@ -161,17 +166,17 @@ def _panel(
         grade=cell.grade,
         year=cell.year,
         pattern=pattern,
-        row=rows,
-        score=records.score[rows],
-        priors=priors,
-        covariates=covariates,
+        row=kept(rows),
+        score=kept(records.score[rows]),
+        priors=kept(priors),
+        covariates=kept(covariates),
         covariate_names=names,
-        knot_scores=_knot_scores(cell, pattern, priors, sources),
+        knot_scores=tuple(map(kept, _knot_scores(cell, pattern, priors, sources))),
         bounds=spec.scale.bounds.get(cell.subject, {}).get(cell.grade),
         norm_group=_norm_group(cell, pattern, sources.labels),
-        school=records.school[rows].astype(np.int64),
-        csem=None if sources.csem is None else sources.csem[prior_rows],
-        score_csem=None if sources.csem is None else sources.csem[rows],
+        school=kept(records.school[rows].astype(np.int64)),
+        csem=None if sources.csem is None else kept(sources.csem[prior_rows]),
+        score_csem=None if sources.csem is None else kept(sources.csem[rows]),
     )
 
 
@@ -191,21 +196,28 @@ def _norm_group(cell: Cell, pattern: Pattern, labels: dict[int, str]) -> str:
     return "; ".join([*parts, f"{labels[cell.year]}/{cell.subject}_{cell.grade}"])
 
 
-def _current(outcomes: Iterable[_Outcome]) -> pl.DataFrame:
-    parts = []
+def _current(outcomes: Sequence[_Outcome], rows: int) -> pl.DataFrame:
+    """Return what became of every row in scope, in the order of the table's `rows`."""
+    status, highest = empty(rows, np.int8), empty(rows, np.int32)
+    status[:] = highest[:] = -1
+    keys: list[str] = []
     for outcome in outcomes:
-        keys = pl.Series("highest", [panel.key for panel in outcome.panels], dtype=pl.String)
-        place = pl.Series(outcome.highest).cast(pl.Int64)
-        parts.append(
-            pl.DataFrame(
-                {
-                    "row": outcome.rows,
-                    "status": pl.Series(STATUSES).gather(outcome.status),
-                    "highest": keys.gather(place.set(place < 0, None)),
-                }
-            )
-        )
-    return pl.concat(parts).sort("row")
+        status[outcome.rows] = outcome.status
+        highest[outcome.rows] = np.where(outcome.highest < 0, -1, outcome.highest + len(keys))
+        keys += [panel.key for panel in outcome.panels]
+    row = empty(sum(len(outcome.rows) for outcome in outcomes), np.int64)
+    place = 0
+    for k in pieces(rows):
+        here = np.flatnonzero(status[k] >= 0)
+        row[place : place + len(here)] = here + k.start
+        place += len(here)
+    return pl.DataFrame(
+        [
+            pl.Series("row", row),
+            texts("status", kept_at(status, row), STATUSES),
+            texts("highest", kept_at(highest, row), keys),
+        ]
+    )
 
 
 def _table_lines(table: StudentTable, scope: Scope) -> list[Line]:
@@ -216,9 +228,8 @@ def _cell_lines(outcomes: Sequence[_Outcome]) -> list[Line]:
     lines: list[Line] = []
     for subject, year in sorted({(outcome.subject, outcome.year) for outcome in outcomes}):
         here = [one.status for one in outcomes if (one.subject, one.year) == (subject, year)]
-        counts = dict(
-            zip(STATUSES, np.bincount(np.concatenate(here), minlength=len(STATUSES)).tolist(), strict=True)
-        )
+        totals = sum(np.bincount(status, minlength=len(STATUSES)) for status in here)
+        counts = dict(zip(STATUSES, np.asarray(totals).tolist(), strict=True))
         lines.append(Line(subject, year, "in_scope", sum(counts.values())))
         for step, reasons in _REASONS:
             lines += step_lines(subject, year, step, lines[-1].rows, {r: counts[r] for r in reasons})

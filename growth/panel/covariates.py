@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -10,8 +11,9 @@ import polars as pl
 
 from growth._types import BoolArray, CodeArray, FloatArray, IntArray
 from growth.errors import ColumnError, did_you_mean, problem
-from growth.panel.coded import code_numbers
+from growth.panel.coded import code_numbers, smallest
 from growth.panel.table import StudentTable
+from growth.scratch import empty, kept, pieces
 from growth.spec import Peers
 
 __all__ = ["Category", "Covariates", "read_covariates", "refuse_missing", "school_means"]
@@ -24,7 +26,7 @@ Columns: TypeAlias = dict[str, FloatArray]
 class Category:
     """A categorical student column."""
 
-    codes: IntArray
+    codes: CodeArray
     """Code of the level, shape (N,), -1 where missing."""
     levels: tuple[str, ...]
     """Sorted."""
@@ -62,7 +64,9 @@ class Covariates:
 
     def missing(self) -> dict[str, BoolArray]:
         """Return, per column that every student needs, the rows (N,) without a value."""
-        return {} if self.peers.missing == "indicator" else self._blank()
+        if self.peers.missing == "indicator":
+            return {}
+        return {name: kept(codes < 0) for name, codes in self._coded().items()}
 
     def matrix(self, rows: IntArray, prior: FloatArray) -> tuple[FloatArray, tuple[str, ...]]:
         """Return the columns of one cohort and their names.
@@ -102,15 +106,14 @@ class Covariates:
         matrix = np.column_stack(list(columns.values())) if columns else np.empty((len(rows), 0))
         return np.ascontiguousarray(matrix, dtype=np.float64), tuple(columns)
 
-    def _blank(self) -> dict[str, BoolArray]:
-        blank: dict[str, BoolArray] = {name: values < 0 for name, values in self.flags.items()}
-        blank |= {name: category.codes < 0 for name, category in self.categories.items()}
+    def _coded(self) -> dict[str, CodeArray]:
+        coded = dict(self.flags) | {name: category.codes for name, category in self.categories.items()}
         if self.school is not None:
-            blank["school_id"] = self.school < 0
-        return blank
+            coded["school_id"] = self.school
+        return coded
 
     def _indicators(self, rows: IntArray) -> Columns:
-        blank = {f"missing:{name}": absent[rows] for name, absent in self._blank().items()}
+        blank = {f"missing:{name}": codes[rows] < 0 for name, codes in self._coded().items()}
         return {name: absent.astype(np.float64) for name, absent in blank.items() if absent.any()}
 
 
@@ -123,38 +126,40 @@ def read_covariates(table: StudentTable, peers: Peers) -> Covariates:
         If a reference level does not occur in its column.
     """
     frame = table.codes
-    flags = {name: frame[name].cast(pl.Int8).fill_null(-1).to_numpy() for name in peers.flags}
-    categories = {
-        name: _category(frame[name].cast(pl.String), name, peers.reference.get(name))
-        for name in peers.categories
-    }
+    flags = {name: _small(frame[name], lambda part: part.cast(pl.Int8)) for name in peers.flags}
+    categories = {name: _category(frame[name], name, peers.reference.get(name)) for name in peers.categories}
     school = code_numbers(frame["school_id"]) if peers.composition == "one_step" else None
     return Covariates(flags, categories, school, peers)
 
 
-def refuse_missing(absent: dict[str, BoolArray], rows: IntArray) -> None:
-    """Raise if any of `rows` lacks a covariate.
+def refuse_missing(absent: dict[str, BoolArray], rows: Sequence[IntArray]) -> None:
+    """Raise if any of some rows, cell by cell, lacks a covariate.
 
     Raises
     ------
     ColumnError
         Names every column and how many rows lack it.
     """
-    counts = {name: int(np.count_nonzero(values[rows])) for name, values in absent.items()}
+    counts = {
+        name: sum(int(np.count_nonzero(values[cell])) for cell in rows) for name, values in absent.items()
+    }
     named = [f"{name!r} ({count:,})" for name, count in counts.items() if count]
     if named:
         raise ColumnError(
             problem(
                 f"Columns of the peer definition are blank (rows): {', '.join(named)}",
                 rule="every student with a current and a prior score has all of them",
-                rows=int(np.count_nonzero(np.any([values[rows] for values in absent.values()], axis=0))),
+                rows=sum(
+                    int(np.count_nonzero(np.any([values[cell] for values in absent.values()], axis=0)))
+                    for cell in rows
+                ),
                 fix='fill them, or set peers.missing = "exclude" to count these students out, or "indicator"',
             )
         )
 
 
 def _category(column: pl.Series, name: str, reference: str | None) -> Category:
-    levels = tuple(column.drop_nulls().unique().sort())
+    levels = tuple(column.drop_nulls().unique().cast(pl.String).unique().sort())
     if reference is not None and reference not in levels:
         raise ColumnError(
             problem(
@@ -163,11 +168,23 @@ def _category(column: pl.Series, name: str, reference: str | None) -> Category:
                 fix=f"use one of its {len(levels)} levels",
             )
         )
-    return Category(_codes(column), levels, None if reference is None else levels.index(reference))
+    numbers = pl.Series(range(len(levels)), dtype=pl.Int32)
+
+    def numbered(part: pl.Series) -> pl.Series:
+        return part.cast(pl.String).replace_strict(levels, numbers, default=None, return_dtype=pl.Int32)
+
+    codes = _small(column, numbered, smallest(len(levels)))
+    return Category(codes, levels, None if reference is None else levels.index(reference))
 
 
-def _codes(column: pl.Series) -> IntArray:
-    return column.rank("dense").cast(pl.Int64).fill_null(0).to_numpy() - 1
+def _small(
+    column: pl.Series, change: Callable[[pl.Series], pl.Series], kind: type[np.signedinteger] = np.int8
+) -> CodeArray:
+    """Return what becomes of a column as small integers, shape (N,), -1 where missing."""
+    found = empty(len(column), kind)
+    for k in pieces(len(column)):
+        found[k] = change(column[k]).fill_null(-1).to_numpy()
+    return found
 
 
 def _products(first: Columns, second: Columns) -> Columns:

@@ -10,8 +10,10 @@ import polars as pl
 
 from growth._types import FloatArray, IntArray
 from growth.errors import ColumnError, SpecError, problem
+from growth.mapped import changed
 from growth.panel.coded import as_texts
 from growth.panel.table import StudentTable
+from growth.scratch import kept
 from growth.spec import CsemTable, GrowthSpec
 
 __all__ = [
@@ -61,11 +63,11 @@ def read_csem(table: StudentTable, spec: GrowthSpec, function: CsemFunction | No
     if source == "none":
         return None
     if source == "column":
-        return table.codes["csem"].fill_null(float("nan")).to_numpy()
+        return changed(table.codes["csem"], lambda part: part.fill_null(float("nan"))).to_numpy()
     program = spec.measurement.program
     needed = [*_CELL, *([program] if program and program not in _CELL else [])]
     frame = as_texts(table.codes.select(needed), table.texts)
-    return csem_from_tables(frame, spec) if function is None else _from_function(frame, function)
+    return kept(csem_from_tables(frame, spec) if function is None else _from_function(frame, function))
 
 
 def refuse_unknown_csem(table: StudentTable, rows: IntArray) -> None:

@@ -94,8 +94,8 @@ class PanelSet:
     panels : tuple of Panel
         Cohorts large enough to be fitted; within grade x subject x year lower orders come first.
     current : polars.DataFrame
-        One line per current-year row in scope: row (Int64, in ``StudentTable.frame``), status (String),
-        highest (String, key of the highest-order panel; null if there is none).
+        One line per current-year row in scope: row (Int64, in ``StudentTable.frame``, ascending), status
+        (String), highest (String, key of the highest-order panel; null if there is none).
     counts : polars.DataFrame
         Waterfall: subject, year, step, rows, excluded, reason.
     """

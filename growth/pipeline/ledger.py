@@ -9,8 +9,7 @@ import numpy as np
 import polars as pl
 
 from growth._types import FloatArray, IntArray
-from growth.panel import Panel, PanelSet
-from growth.pipeline.places import Places
+from growth.panel import Panel, PanelSet, Places
 from growth.pipeline.students import Fitted, corrected_columns
 from growth.school import Ledger, fairness_ledger
 from growth.school.counted import PERCENTILE_COLUMNS, columns_in_use

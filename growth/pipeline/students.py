@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 
 from growth._types import FloatArray
-from growth.panel import Panel, PanelSet, StudentTable
-from growth.pipeline.places import Places
+from growth.panel import Panel, PanelSet, Places, StudentTable
 from growth.spec import GrowthSpec
 from growth.student import FrozenCohort, QuantileGrowth, StudentGrowth, StudentIntervals
 from growth.student.simex import SimexGrowth

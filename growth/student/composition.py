@@ -50,7 +50,8 @@ import polars as pl
 
 from growth._types import BoolArray, FloatArray, IntArray
 from growth.errors import SpecError, problem
-from growth.panel import Panel, PanelSet
+from growth.panel import Panel, PanelSet, Places
+from growth.scratch import kept
 from growth.spec import GrowthSpec
 from growth.student.design import power_terms, spline_terms
 from growth.student.frozen import FrozenCurves
@@ -165,7 +166,7 @@ def compose(panels: PanelSet, spec: GrowthSpec, frozen: FrozenCurves | None = No
     """
     if spec.peers.composition != "two_step":
         return Composed(panels, pl.DataFrame(schema=_EFFECTS), {}, ())
-    chosen, frozen = _highest(panels), frozen or FrozenCurves()
+    places, frozen = Places(panels), frozen or FrozenCurves()
     known = frozen.by_key()
     offsets: dict[str, _Offset] = {}
     makeups: dict[str, Makeup] = {}
@@ -174,7 +175,7 @@ def compose(panels: PanelSet, spec: GrowthSpec, frozen: FrozenCurves | None = No
         cohorts = []
         for panel in members:
             base = known.get((panel.subject, panel.grade, panel.pattern))
-            cohorts.append(_cohort(panel, chosen[panel.key], spec, base.makeup if base else None))
+            cohorts.append(_cohort(panel, places.of(panel)[1], spec, base.makeup if base else None))
         makeups |= {cohort.panel.key: cohort.makeup for cohort in cohorts}
         found, line = _block(cohorts, spec, frozen.line(subject))
         offsets |= found
@@ -208,7 +209,7 @@ def offsets_without(
     dict
         Key of the panel -> shape (n,) [scale-score points].
     """
-    chosen = _highest(panels)
+    places = Places(panels)
     offsets: dict[str, FloatArray] = {}
     for members in _blocks(panels).values():
         seen = []
@@ -216,10 +217,10 @@ def offsets_without(
             school = np.full(len(panel), -1) if panel.school is None else panel.school
             # Students without a school take no part in the fits.
             fitted = replace(panel, school=np.where(left_out[panel.key], -1, school))
-            seen.append(_cohort(fitted, chosen[panel.key], spec, None))
+            seen.append(_cohort(fitted, places.of(panel)[1], spec, None))
         _, line = _block(seen, spec, None)
         whole = [
-            _cohort(panel, chosen[panel.key], spec, cohort.makeup)
+            _cohort(panel, places.of(panel)[1], spec, cohort.makeup)
             for panel, cohort in zip(members, seen, strict=True)
         ]
         offsets |= {key: offset.value for key, offset in _block(whole, spec, line)[0].items()}
@@ -337,23 +338,16 @@ def _blocks(panels: PanelSet) -> dict[tuple[int, str], list[Panel]]:
     return found
 
 
-def _highest(panels: PanelSet) -> dict[str, IntArray]:
-    """Return, per cohort, the rows of the students whose result it gives."""
-    scored = panels.current.filter(pl.col("highest").is_not_null())
-    rows = {key: part["row"].to_numpy() for (key,), part in scored.group_by("highest")}
-    return {panel.key: rows.get(panel.key, np.empty(0, dtype=np.int64)) for panel in panels.panels}
-
-
-def _cohort(panel: Panel, chosen: IntArray, spec: GrowthSpec, frozen: Makeup | None) -> _Cohort:
+def _cohort(panel: Panel, chosen: BoolArray, spec: GrowthSpec, frozen: Makeup | None) -> _Cohort:
     school = panel.school if panel.school is not None else np.full(len(panel), -1)
     prior = panel.priors[:, 0]
     at = [panel.covariate_names.index(flag) for flag in spec.peers.flags]
     prior_sd = frozen.prior_sd if frozen else float(prior.std() or 1.0)
     traits = np.column_stack([prior / prior_sd, panel.covariates[:, at]])
-    counted = np.isin(panel.row, chosen) & (school >= 0)
+    counted = chosen & (school >= 0)
     if frozen is not None:
         counted &= frozen.spread > 0
-        return _Cohort(panel, school, counted, np.empty(0), traits - frozen.means, frozen)
+        return _Cohort(panel, school, counted, np.empty(0), kept(traits - frozen.means), frozen)
     splines = spec.student.engine in ("quantile", "normal")
     columns = (spline_terms(panel, spec) if splines else power_terms(panel, spec)).matrix[:, 1:]
     fit = within_schools(columns, panel.score, school)
@@ -365,7 +359,7 @@ def _cohort(panel: Panel, chosen: IntArray, spec: GrowthSpec, frozen: Makeup | N
         return _Cohort(panel, school, counted, np.zeros(len(panel)), np.zeros_like(traits), nowhere)
     effect = (fit.rest - fit.rest[counted].mean()) / spread
     makeup = Makeup(prior_sd, traits[counted].mean(axis=0), spread)
-    return _Cohort(panel, school, counted, effect, traits - makeup.means, makeup)
+    return _Cohort(panel, school, kept(counted), kept(effect), kept(traits - makeup.means), makeup)
 
 
 def _block(
@@ -378,8 +372,10 @@ def _block(
     def means(values: FloatArray) -> FloatArray:
         return np.asarray(np.bincount(place, weights=values, minlength=len(codes)) / size)
 
-    counted = np.concatenate([cohort.traits[cohort.counted] for cohort in cohorts])
-    traits = np.column_stack([means(column) for column in counted.T])
+    def of_all(trait: int) -> FloatArray:
+        return np.concatenate([cohort.traits[cohort.counted, trait] for cohort in cohorts])
+
+    traits = np.column_stack([means(of_all(trait)) for trait in range(cohorts[0].traits.shape[1])])
     line = frozen
     if line is None:
         effect = means(np.concatenate([cohort.effect[cohort.counted] for cohort in cohorts]))
@@ -389,7 +385,7 @@ def _block(
         error = np.sqrt(np.maximum(np.sum((traits @ line.covariance) * traits, axis=1), 0.0))
 
     def of_students(cohort: _Cohort, values: FloatArray) -> FloatArray:
-        return cohort.makeup.spread * _of_school(cohort.school, codes, values)
+        return kept(cohort.makeup.spread * _of_school(cohort.school, codes, values))
 
     offsets = {
         cohort.panel.key: _Offset(of_students(cohort, shift), of_students(cohort, error))
