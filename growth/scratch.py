@@ -18,15 +18,18 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import fields, is_dataclass, replace
 from threading import Lock
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 from weakref import finalize
 
 import numpy as np
 
 from growth.errors import StoreError, problem
 
-__all__ = ["LARGE", "PIECE", "empty", "is_large", "is_mapped", "kept", "kept_at", "pieces"]
+__all__ = ["LARGE", "PIECE", "empty", "is_large", "is_mapped", "kept", "kept_at", "kept_parts", "pieces"]
+
+T = TypeVar("T")
 
 LARGE: int = 1 << 14
 """Rows from which on an array lies in a file."""
@@ -75,6 +78,17 @@ def kept(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     found = empty(array.shape, array.dtype)
     np.copyto(found, array)
     return found
+
+
+def kept_parts(value: T) -> T:
+    """Return a dataclass with its arrays, and those of its parts, as they are to be kept."""
+    if isinstance(value, np.ndarray):
+        return kept(value)  # type: ignore[return-value]
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    parts = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
+    changed = {name: new for name, part in parts.items() if (new := kept_parts(part)) is not part}
+    return replace(value, **changed) if changed else value
 
 
 def kept_at(values: np.ndarray[Any, Any], places: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

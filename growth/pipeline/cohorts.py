@@ -20,6 +20,7 @@ from growth.pipeline.frozen import Known
 from growth.pipeline.progress import Steps
 from growth.pipeline.shelf import Shelf
 from growth.pipeline.students import Fitted
+from growth.scratch import kept_parts
 from growth.spec import GrowthSpec
 from growth.student import FrozenCohort, StudentGrowth, StudentIntervals, student_growth, student_intervals
 from growth.student.simex import Watch, blocks_of, forget_simex, simex_ahead, simex_complete
@@ -65,7 +66,8 @@ def fit_cohorts(panels: Sequence[Panel], spec: GrowthSpec, bench: Bench, known: 
     def take(done: _Done) -> None:
         i = done.number
         if done.fit is not None:
-            found[i] = Fitted(panels[i], *done.fit, frozen=models[i], file=done.file, known=done.known)
+            one = Fitted(panels[i], *done.fit, frozen=models[i], file=done.file, known=done.known)
+            found[i] = replace(one, growth=kept_parts(one.growth), intervals=kept_parts(one.intervals))
         # Nobody else is at work on the cohort when its last piece is back, and its sums are large.
         if tally.back(done) and simex_steps(spec) and crew.folder and shelf.keeps(panels[i], spec):
             forget_simex(panels[i], spec, crew.folder)

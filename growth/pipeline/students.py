@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from growth._types import FloatArray
+from growth._types import BoolArray, FloatArray, IntArray
+from growth.mapped import numbers, pick, texts
 from growth.panel import Panel, PanelSet, Places, StudentTable
+from growth.scratch import empty, kept, kept_at
 from growth.spec import GrowthSpec
 from growth.student import FrozenCohort, QuantileGrowth, StudentGrowth, StudentIntervals
 from growth.student.simex import SimexGrowth
@@ -130,16 +132,12 @@ def students_frame(
     """
     more = _on_demand(spec)
     added = (*_ADDED[:-1], *more, _ADDED[-1])
-    every = spec.cohorts.report != "highest"
-    results = _results(Places(panels), fitted, every, more)
-    unscored = panels.current.filter(pl.col("highest").is_null()).select("row", "status")
-    results = pl.concat([results, unscored.with_columns(pl.lit(True).alias("highest"))], how="diagonal")
-    by = {"row": False} | ({"highest": True, "n_priors": True, "cohort": False} if every else {})
-    results = results.sort(list(by), descending=list(by.values()), nulls_last=True)
-    source = _without_clashes(table.rows(results["row"].to_numpy()), added)
+    lines = _own_lines(panels) if spec.cohorts.report == "highest" else _all_lines(panels)
+    results = {column.name: column for column in _results(lines, fitted, more)}
+    source = _without_clashes(table.rows(lines.row), added)
     front = [name for name in _FRONT if name in source.columns]
     rest = [name for name in source.columns if name not in front]
-    return pl.concat([source.select(front), results.select(added), source.select(rest)], how="horizontal")
+    return pl.DataFrame([*source.select(front), *(results[name] for name in added), *source.select(rest)])
 
 
 def _on_demand(spec: GrowthSpec) -> dict[str, pl.DataType]:
@@ -169,53 +167,119 @@ def corrected_columns(growth: StudentGrowth) -> list[pl.Series]:
     return [pl.Series(name, value).cast(dtype) for (name, dtype), value in named]
 
 
-def _deviation(residual: FloatArray) -> float | None:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lines:
+    """The m lines of the students frame."""
+
+    row: IntArray
+    """In the table, shape (m,)."""
+    cohort: IntArray
+    """Position of the cohort that the line is of, -1 without a result, shape (m,)."""
+    status: pl.Series
+    highest: BoolArray
+    """Shape (m,)."""
+    places: Callable[[int, Panel], tuple[IntArray, BoolArray | slice]]
+    """Position of a cohort and its panel -> lines, and which of its students they are of."""
+
+    def column(self, panels: Iterable[Panel], values: Iterable[FloatArray | IntArray]) -> FloatArray:
+        """Return the values, one array per cohort, of all lines, shape (m,); NaN without a result."""
+        found = empty(len(self.row), np.float64)
+        found[:] = np.nan
+        for number, (panel, one) in enumerate(zip(panels, values, strict=True)):
+            at, who = self.places(number, panel)
+            found[at] = one[who]
+        return found
+
+    def of_cohorts(self, values: Sequence[float]) -> FloatArray:
+        """Return the values, one per cohort, of all lines, shape (m,); NaN without a result."""
+        return kept_at(np.array([*values, np.nan]), self.cohort)
+
+
+def _own_lines(panels: PanelSet) -> _Lines:
+    """Return a line for each row in scope."""
+    places = Places(panels)
+
+    def own(_: int, panel: Panel) -> tuple[IntArray, BoolArray]:
+        at, mine = places.of(panel)
+        return at[mine], mine
+
+    return _Lines(
+        places.row, places.cohort, panels.current["status"], np.ones(len(places.row), np.bool_), own
+    )
+
+
+def _all_lines(panels: PanelSet) -> _Lines:
+    """Return a line for each row in scope and each of its cohorts, the fullest pattern first."""
+    places, every = Places(panels), panels.panels
+    bare = places.row[places.cohort < 0]
+    sizes = [*(len(panel) for panel in every), len(bare)]
+    row = np.concatenate([*(panel.row for panel in every), bare])
+    highest = np.concatenate([*(places.of(panel)[1] for panel in every), np.ones(len(bare), np.bool_)])
+    cohort = np.repeat([*range(len(every)), -1], sizes)
+    by_key = np.argsort(np.argsort([panel.key for panel in every]))
+    priors = np.array([len(panel.pattern.priors) for panel in every])
+    last = len(every)  # a line without a cohort is its row's only one
+    order = np.lexsort((np.append(by_key, last)[cohort], -np.append(priors, 0)[cohort], ~highest, row))
+    place = kept(np.argsort(order))
+    starts = np.cumsum([0, *sizes])
+    status = panels.current["status"]
+    at = np.searchsorted(places.row, row[order])
+
+    def all_of(number: int, _: Panel) -> tuple[IntArray, slice]:
+        return place[starts[number] : starts[number + 1]], slice(None)
+
+    return _Lines(kept(row[order]), kept(cohort[order]), pick(status, at), kept(highest[order]), all_of)
+
+
+def _deviation(residual: FloatArray) -> float:
     """Return the SD of all residuals of a cohort, whichever cohort gives its students' results."""
-    return float(residual.std(ddof=1)) if len(residual) > 1 else None
+    return float(residual.std(ddof=1)) if len(residual) > 1 else float("nan")
 
 
-def _results(
-    places: Places, fitted: Iterable[Fitted], every: bool, more: Mapping[str, pl.DataType]
-) -> pl.DataFrame:
-    """Return the results of all cohorts, or of each row's own only, cohort after cohort."""
+def _results(lines: _Lines, fitted: Sequence[Fitted], more: Mapping[str, pl.DataType]) -> Iterator[pl.Series]:
+    """Yield the columns of results, one after the other."""
+    panels = [one.panel for one in fitted]
     schema = _RESULTS | dict(more)
-    parts = []
-    for one in fitted:
-        _, highest = places.of(one.panel)
-        part = pl.DataFrame(
-            [
-                pl.Series("row", one.panel.row),
-                pl.Series("highest", highest),
-                pl.Series("sgp", one.growth.sgp),
-                pl.Series("percentile", one.growth.percentile),
-                pl.Series("prior_score", np.ascontiguousarray(one.panel.priors[:, 0])),
-                *_interval(one),
-                pl.Series("expected_score", one.growth.expected),
-                pl.Series("residual", one.growth.residual),
-                *([] if one.panel.offset_se is None else [pl.Series("composition_se", one.panel.offset_se)]),
-                *corrected_columns(one.growth),
-            ]
-        ).with_columns(
-            pl.lit("scored").alias("status"),
-            pl.lit(_deviation(one.growth.residual)).alias("residual_sd"),
-            pl.lit(one.panel.key).alias("cohort"),
-            pl.lit(len(one.panel.pattern.priors)).alias("n_priors"),
-            pl.lit(one.panel.norm_group).alias("norm_group"),
-        )
-        part = part if every else part.filter("highest")
-        parts.append(
-            part.select("row", "status", "highest", *(pl.col(k).cast(kind) for k, kind in schema.items()))
-        )
-    empty = {"row": pl.Int64(), "status": pl.String(), "highest": pl.Boolean(), **schema}
-    return pl.concat(parts) if parts else pl.DataFrame(schema=empty)
+    scored = kept(lines.cohort >= 0)
+
+    def values(name: str, of: Iterable[FloatArray | IntArray]) -> pl.Series:
+        return numbers(name, lines.column(panels, of), scored, schema[name])
+
+    def known(name: str, found: FloatArray) -> pl.Series:
+        return numbers(name, found, kept(~np.isnan(found)), schema[name])
+
+    yield lines.status.alias("status")
+    yield pl.Series("highest", lines.highest)
+    yield texts("cohort", lines.cohort, [panel.key for panel in panels])
+    yield texts("norm_group", lines.cohort, [panel.norm_group for panel in panels])
+    yield known("n_priors", lines.of_cohorts([len(panel.pattern.priors) for panel in panels]))
+    yield known("residual_sd", lines.of_cohorts([_deviation(one.growth.residual) for one in fitted]))
+    yield values("prior_score", (panel.priors[:, 0] for panel in panels))
+    yield values("sgp", (one.growth.sgp for one in fitted))
+    yield values("percentile", (one.growth.percentile for one in fitted))
+    yield values("expected_score", (one.growth.expected for one in fitted))
+    yield values("residual", (one.growth.residual for one in fitted))
+    for name, part in (("sgp_se", "se"), ("sgp_low", "low"), ("sgp_high", "high")):
+        yield known(name, lines.column(panels, (_interval(one, part) for one in fitted)))
+    if "composition_se" in more:
+        yield values("composition_se", (_composition_error(panel) for panel in panels))
+    for name in set(_CORRECTED) & set(more):
+        yield values(name, (_corrected(one, name) for one in fitted))
 
 
-def _interval(one: Fitted) -> list[pl.Series]:
-    """Return the uncertainty of the percentiles, NaN where it is not known."""
+def _interval(one: Fitted, part: str) -> FloatArray:
+    """Return a part of the uncertainty of the percentiles, NaN where it is not known."""
     unknown = np.full(len(one.panel), np.nan)
-    found = one.intervals or StudentIntervals(unknown, unknown, unknown)
-    columns = {"sgp_se": found.se, "sgp_low": found.low, "sgp_high": found.high}
-    return [pl.Series(name, values).fill_nan(None) for name, values in columns.items()]
+    return unknown if one.intervals is None else np.asarray(getattr(one.intervals, part))
+
+
+def _composition_error(panel: Panel) -> FloatArray:
+    assert panel.offset_se is not None
+    return panel.offset_se
+
+
+def _corrected(one: Fitted, name: str) -> FloatArray | IntArray:
+    return {column.name: column.to_numpy() for column in corrected_columns(one.growth)}[name]
 
 
 def _without_clashes(frame: pl.DataFrame, added: Sequence[str]) -> pl.DataFrame:
