@@ -20,9 +20,12 @@ from growth.scratch import empty, in_file, is_large, is_mapped, pieces
 
 __all__ = [
     "changed",
+    "code_array",
     "column",
+    "distinct",
     "filtered",
     "gathered",
+    "holds",
     "in_order",
     "kept_column",
     "kept_frame",
@@ -116,6 +119,32 @@ def pick(values: pl.Series, places: IntArray) -> pl.Series:
 def gathered(frame: pl.DataFrame, places: IntArray) -> pl.DataFrame:
     """Return the rows at some places, none of them negative."""
     return pl.DataFrame([pick(values, places) for values in frame])
+
+
+def holds(frame: pl.DataFrame, *conditions: pl.Expr) -> pl.Series:
+    """Return which rows meet all conditions, each of a row by itself; what is not known does not."""
+    every = pl.all_horizontal(*conditions).fill_null(False).alias("holds")
+    parts = (
+        frame[k].select(pl.repeat(True, pl.len()).alias("_") & every).to_series()
+        for k in pieces(max(frame.height, 1))
+    )
+    return pl.concat(list(parts))
+
+
+def distinct(frame: pl.DataFrame, *conditions: pl.Expr) -> pl.DataFrame:
+    """Return the rows that differ, of those that meet all conditions, in no order."""
+    parts = [frame[k].filter(*conditions).unique() for k in pieces(max(frame.height, 1))]
+    return pl.concat(parts).unique()
+
+
+def code_array(values: pl.Series, known: pl.Series) -> IntArray:
+    """Return the place of each value among the known ones, shape (n,); -1 where there is none."""
+    found = empty(len(values), np.int64)
+    numbers = pl.Series(range(len(known)), dtype=pl.Int64)
+    for k in pieces(len(values)):
+        places = values[k].replace_strict(known, numbers, default=None, return_dtype=pl.Int64)
+        found[k] = places.fill_null(-1).to_numpy()
+    return found
 
 
 def texts(name: str, codes: IntArray, values: Sequence[str]) -> pl.Series:

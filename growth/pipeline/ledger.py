@@ -9,10 +9,12 @@ import numpy as np
 import polars as pl
 
 from growth._types import FloatArray, IntArray
+from growth.mapped import filtered, numbers
 from growth.panel import Panel, PanelSet, Places
 from growth.pipeline.students import Fitted, corrected_columns
 from growth.school import Ledger, fairness_ledger
 from growth.school.counted import PERCENTILE_COLUMNS, columns_in_use
+from growth.scratch import kept
 from growth.spec import GrowthSpec, Intervals, Peers, Simex
 
 __all__ = ["ledger", "plain_choices", "plain_panels", "without_peers"]
@@ -74,8 +76,8 @@ def ledger(
     continuous, integer, counted = _what_counts(spec)
     used = {*columns_in_use(counted), continuous, integer, *spec.peers.flags, *spec.peers.categories}
     results = students.select(name for name in students.columns if name in used)
-    results = results.filter("highest").with_columns(
-        pl.Series("prior", prior).fill_nan(None),
+    results = filtered(results, results["highest"]).with_columns(
+        numbers("prior", prior, kept(~np.isnan(prior)), pl.Float64()),
         pl.col(continuous).alias("percentile"),
         pl.col(integer).alias("sgp"),
     )
@@ -83,13 +85,15 @@ def ledger(
         return fairness_ledger(results, None, effects, counted)
     found = [_values_of(one) for one in plain]
     cohorts = [one.panel for one in plain]
-    unadjusted = pl.DataFrame(
-        [
-            pl.Series(name, places.column(cohorts, (values[column] for values in found))).fill_nan(None)
-            for name, column in (("percentile", continuous), ("sgp", integer))
-        ]
+
+    def unadjusted(name: str, column: str, dtype: pl.DataType) -> pl.Series:
+        of_all = places.column(cohorts, (values[column] for values in found))
+        return numbers(name, of_all, kept(~np.isnan(of_all)), dtype)
+
+    plain_results = pl.DataFrame(
+        [unadjusted("percentile", continuous, pl.Float64()), unadjusted("sgp", integer, pl.Int16())]
     )
-    return fairness_ledger(results, unadjusted.cast({"sgp": pl.Int16}), effects, counted)
+    return fairness_ledger(results, plain_results, effects, counted)
 
 
 def _what_counts(spec: GrowthSpec) -> tuple[str, str, GrowthSpec]:

@@ -10,7 +10,9 @@ import polars as pl
 from growth._types import FloatArray, IntArray, PercentileKind
 from growth.aggregate import by_group
 from growth.errors import ColumnError, did_you_mean, problem
+from growth.mapped import distinct, filtered, holds
 from growth.school.enrolment import KEY, Enrolment
+from growth.scratch import empty, pieces
 from growth.spec import GrowthSpec
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "composition_known",
     "count_results",
     "effect_values",
+    "percentile_values",
 ]
 
 PERCENTILE_COLUMNS: dict[PercentileKind, str] = {
@@ -86,16 +89,18 @@ def count_results(students: pl.DataFrame, spec: GrowthSpec, enrolment: Enrolment
     if enrolment is not None:
         students = students.with_columns(_enrolled_somewhere(students, enrolment))
     steps = _steps(spec, enrolment)
-    kept = students.filter(*(keep for _, keep, _ in steps))
-    units = students.filter(pl.col("school_id").is_not_null()).select(_UNIT).unique().sort(_UNIT)
+    kept = filtered(students, holds(students, *(keep for _, keep, _ in steps)))
     kept = kept.drop(_PLACED, strict=False)
-    coded = kept.select(_UNIT).join(
-        units.with_row_index("_unit"), on=_UNIT, how="left", maintain_order="left"
-    )
+    units = distinct(students.select(_UNIT), pl.col("school_id").is_not_null()).sort(_UNIT)
+    numbered = units.with_row_index("_unit").with_columns(pl.col("_unit").cast(pl.Int64))
+    unit = empty(kept.height, np.int64)
+    for k in pieces(kept.height):
+        coded = kept.select(_UNIT)[k].join(numbered, on=_UNIT, how="left", maintain_order="left")
+        unit[k] = coded["_unit"].fill_null(-1).to_numpy()
     return Counted(
         units=units,
-        unit=coded["_unit"].cast(pl.Int64).fill_null(-1).to_numpy(),
-        value=_values(kept, spec.school.percentile),
+        unit=unit,
+        value=percentile_values(kept, spec.school.percentile),
         rows=kept,
         counts=_waterfall(students, steps),
     )
@@ -164,7 +169,9 @@ def _waterfall(students: pl.DataFrame, steps: list[tuple[str, pl.Expr, str]]) ->
         totals.append(left.sum().alias(step))
     names = ["results", *(step for step, _, _ in steps)]
     reasons = {step: reason for step, _, reason in steps}
-    wide = by_group(students, ["subject", "year"], *totals).sort("year", "subject")
+    block = ["subject", "year"]
+    parts = [by_group(students[k], block, *totals) for k in pieces(max(students.height, 1))]
+    wide = by_group(pl.concat(parts), block, pl.col(names).sum()).sort("year", "subject")
     long = wide.unpivot(names, index=["subject", "year"], variable_name="step", value_name="rows")
     order = pl.col("step").replace_strict(names, range(len(names)), return_dtype=pl.Int64)
     rows = pl.col("rows").cast(pl.Int64)
@@ -177,11 +184,21 @@ def _waterfall(students: pl.DataFrame, steps: list[tuple[str, pl.Expr, str]]) ->
     )
 
 
-def _values(kept: pl.DataFrame, kind: PercentileKind) -> FloatArray:
+def percentile_values(rows: pl.DataFrame, kind: PercentileKind) -> FloatArray:
+    """Return the percentiles that schools are built from, shape (n,) [percentile, 0-100].
+
+    Raises
+    ------
+    ColumnError
+        If a row has none within the range.
+    """
     column = PERCENTILE_COLUMNS[kind]
     scale, low, high = (100.0, 0.0, 1.0) if column.startswith("percentile") else (1.0, 1.0, 99.0)
-    values = kept[column].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    bad = int(np.count_nonzero(~((values >= low) & (values <= high))))
+    found, bad = empty(rows.height, np.float64), 0
+    for k in pieces(rows.height):
+        values = rows[column][k].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        bad += int(np.count_nonzero(~((values >= low) & (values <= high))))
+        found[k] = scale * values
     if bad:
         raise ColumnError(
             problem(
@@ -191,7 +208,7 @@ def _values(kept: pl.DataFrame, kind: PercentileKind) -> FloatArray:
                 fix="give the students frame of growth.run or student_growth as it is",
             )
         )
-    return np.ascontiguousarray(scale * values)
+    return found
 
 
 def _require(students: pl.DataFrame, spec: GrowthSpec) -> None:

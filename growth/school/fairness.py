@@ -29,7 +29,8 @@ import numpy as np
 import polars as pl
 
 from growth._types import BoolArray, FloatArray, IntArray
-from growth.school.counted import count_results
+from growth.mapped import code_array, distinct, filtered, holds, kept_column
+from growth.school.counted import count_results, percentile_values
 from growth.school.summaries import unweighted
 from growth.spec import GrowthSpec
 
@@ -38,7 +39,6 @@ __all__ = ["EVERYONE", "PRIOR", "Ledger", "fairness_ledger"]
 EVERYONE, PRIOR = "all", "prior"
 _NORMAL_95 = 1.959963984540054
 _BLOCK = ["year", "subject"]
-_GRADE = ["year", "subject", "grade"]
 _Z, _PLAIN, _PLAIN_SGP = "_prior_z", "_percentile_without_peers", "_sgp_without_peers"
 _GROUPS: dict[str, pl.DataType] = {
     "year": pl.Int32(),
@@ -146,50 +146,60 @@ def fairness_ledger(
     -------
     Ledger
     """
-    prior = pl.col("prior")
-    spread = prior.std().over(_GRADE)
-    centred = prior - prior.mean().over(_GRADE)
-    z = pl.when(spread > 0).then(centred / spread).otherwise(0.0).alias(_Z)
     plain = results if unadjusted is None else unadjusted
     results = results.with_columns(plain["percentile"].alias(_PLAIN), plain["sgp"].alias(_PLAIN_SGP))
-    scored = results.filter((pl.col("status") == "scored").fill_null(False)).with_columns(z)
-    groups = _groups(scored, spec)
+    is_scored = pl.col("status") == "scored"
+    groups = _groups(results, is_scored, spec)
     lines: list[dict[str, object]] = []
     traits: list[dict[str, object]] = []
-    for year, subject in scored.select(_BLOCK).unique().sort(_BLOCK).iter_rows():
-        block = scored.filter(year=year, subject=subject)
+    blocks = distinct(results.select(*_BLOCK, "status"), is_scored).select(_BLOCK).sort(_BLOCK)
+    for year, subject in blocks.iter_rows():
+        here = holds(results, is_scored, pl.col("year") == year, pl.col("subject") == subject)
+        block = _with_z(filtered(results, here))
         place = {"year": year, "subject": subject}
         schools = _schools(block, spec)
+        clusters = _clusters(block["school_id"])
         everyone = {"kind": EVERYONE, "column": EVERYONE, "in_model": False}
-        lines.append(place | everyone | _means(block))
+        lines.append(place | everyone | _means(block, clusters))
         traits.append(place | {"kind": PRIOR, "column": PRIOR} | _correlations(schools, pl.col(_Z)))
         for group in groups:
-            lines.append(
-                place | group.labels | {"in_model": group.in_model} | _means(block.filter(group.members))
-            )
+            members = holds(block, group.members)
+            shown = block.select("percentile", _PLAIN).filter(members)
+            found = _means(shown, clusters[members.to_numpy()])
+            lines.append(place | group.labels | {"in_model": group.in_model} | found)
             traits.append(place | group.labels | _correlations(schools, group.members.cast(pl.Float64)))
     filled = [line for line in lines if line["n"]]
     neutrality = _with_effects(pl.DataFrame(traits, schema=_NEUTRALITY), effects, spec)
     return Ledger(pl.DataFrame(filled, schema=_GROUPS), neutrality.select(*_NEUTRALITY, *_EFFECTS))
 
 
-def _groups(scored: pl.DataFrame, spec: GrowthSpec) -> list[_Group]:
+def _with_z(block: pl.DataFrame) -> pl.DataFrame:
+    """Return the results of a year and subject with the prior in SDs within the grade."""
+    prior = pl.col("prior")
+    spread = prior.std().over("grade")
+    centred = prior - prior.mean().over("grade")
+    z = pl.when(spread > 0).then(centred / spread).otherwise(0.0).alias(_Z)
+    return block.with_columns(kept_column(block.select(z).to_series()))
+
+
+def _groups(results: pl.DataFrame, is_scored: pl.Expr, spec: GrowthSpec) -> list[_Group]:
     peers, race = spec.peers, spec.groups.race
     flags = dict.fromkeys((*peers.flags, *spec.groups.flags.values()))
     found = [_Group("flag", flag, None, flag in peers.flags) for flag in flags]
     for column in dict.fromkeys((*peers.categories, *((race,) if race else ()))):
         kind = "race" if column == race else "category"
-        levels = scored[column].cast(pl.String).drop_nulls().unique().sort()
+        found_in = distinct(results.select(column, "status"), is_scored)[column]
+        levels = found_in.cast(pl.String).drop_nulls().unique().sort()
         found += [_Group(kind, column, level, column in peers.categories) for level in levels]
     return found
 
 
 def _schools(block: pl.DataFrame, spec: GrowthSpec) -> _Schools:
     counted = count_results(block, spec)
-    bare = block.with_columns(pl.col(_PLAIN).alias("percentile"), pl.col(_PLAIN_SGP).alias("sgp"))
-    units = counted.units.height
+    units, kind = counted.units.height, spec.school.percentile
+    bare = counted.rows.with_columns(pl.col(_PLAIN).alias("percentile"), pl.col(_PLAIN_SGP).alias("sgp"))
     with_peers, without = (
-        unweighted(values, counted.unit, units) for values in (counted.value, count_results(bare, spec).value)
+        unweighted(values, counted.unit, units) for values in (counted.value, percentile_values(bare, kind))
     )
     of_means = spec.school.aggregate != "median"
     size = np.bincount(counted.unit[counted.unit >= 0], minlength=units)
@@ -203,17 +213,30 @@ def _schools(block: pl.DataFrame, spec: GrowthSpec) -> _Schools:
     )
 
 
-def _means(members: pl.DataFrame) -> dict[str, object]:
-    """Return n, schools, and both means with their intervals."""
-    schools = members["school_id"]
-    line: dict[str, object] = {"n": members.height, "schools": schools.drop_nulls().n_unique()}
-    # students without a school are clusters of their own
-    alone = pl.int_range(pl.len()).cast(pl.String)
-    cluster = members.select(
-        pl.when(pl.col("school_id").is_null()).then(alone).otherwise(None).alias("alone")
-    )
-    place = pl.struct(schools, cluster["alone"])
-    codes = members.select(place.rank("dense").cast(pl.Int64) - 1).to_series().to_numpy()
+def _clusters(school: pl.Series) -> IntArray:
+    """Return the school of each student in the order of their ids, -1 where there is none, shape (n,)."""
+    ids = distinct(school.to_frame())[school.name].drop_nulls().sort()
+    return code_array(school, ids)
+
+
+def _means(members: pl.DataFrame, school: IntArray) -> dict[str, object]:
+    """Return n, schools, and both means with their intervals.
+
+    Parameters
+    ----------
+    members : polars.DataFrame
+        n students.
+    school : ndarray, shape (n,)
+        -1 where there is none: such students are clusters of their own.
+    """
+    alone = np.flatnonzero(school < 0)
+    _, codes = np.unique(school, return_inverse=True)
+    codes += len(alone) - (len(alone) > 0)
+    codes[alone[np.argsort(alone.astype(str))]] = np.arange(len(alone))
+    line: dict[str, object] = {
+        "n": members.height,
+        "schools": int(codes.max(initial=-1)) + 1 - len(alone),
+    }
     for name, column in (("adjusted", "percentile"), ("unadjusted", _PLAIN)):
         mean, low, high = _clustered_mean(100 * members[column].to_numpy(), codes)
         line |= {name: mean, f"{name}_low": low, f"{name}_high": high}
