@@ -16,12 +16,13 @@ import numpy as np
 import polars as pl
 
 from growth._types import BoolArray, IntArray
-from growth.scratch import empty, in_file, is_large, is_mapped, pieces
+from growth.scratch import empty, in_file, is_large, is_mapped, kept, pieces
 
 __all__ = [
     "changed",
     "code_array",
     "column",
+    "dense_ranks",
     "distinct",
     "filtered",
     "gathered",
@@ -144,6 +145,19 @@ def code_array(values: pl.Series, known: pl.Series) -> IntArray:
     for k in pieces(len(values)):
         places = values[k].replace_strict(known, numbers, default=None, return_dtype=pl.Int64)
         found[k] = places.fill_null(-1).to_numpy()
+    return found
+
+
+def dense_ranks(values: pl.Series) -> IntArray:
+    """Return the rank of each value among those that differ, shape (n,), the lowest 0; none is missing."""
+    found, last = empty(len(values), np.int64), -1
+    for k in pieces(len(values)):
+        part = values[max(k.start - 1, 0) : k.stop]
+        before = part.shift(1)
+        if not (part >= before).fill_null(True).all():  # not sorted
+            return kept(values.rank("dense").cast(pl.Int64).to_numpy() - 1)
+        found[k] = last + np.cumsum((part != before).fill_null(True).to_numpy()[k.start > 0 :])
+        last = int(found[k.stop - 1])
     return found
 
 

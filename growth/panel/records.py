@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from growth._types import CodeArray, FloatArray, IntArray
-from growth.mapped import changed
+from growth.mapped import changed, dense_ranks
 from growth.panel.coded import code_numbers, smallest
 from growth.scratch import empty, pieces
 
@@ -63,13 +63,9 @@ class Records:
         cells = len(subjects) * n_grades * n_years
         key, cell = empty(frame.height, np.int64), empty(frame.height, smallest(cells))
         sizes = np.zeros(cells, dtype=np.int64)
-        student = -1  # of the row before
+        student = dense_ranks(frame["student_id"])
         for k in pieces(frame.height):
-            ids = frame["student_id"][max(k.start - 1, 0) : k.stop]
-            changes = (ids != ids.shift(1)).fill_null(True).to_numpy()[k.start > 0 :]
-            number = student + np.cumsum(changes)
-            student = int(number[-1])
-            key[k] = (number * n_years + year[k] - range_of[0]) * len(subjects) + subject[k]
+            key[k] = (student[k] * n_years + year[k] - range_of[0]) * len(subjects) + subject[k]
             of_grade = subject[k].astype(np.int64) * n_grades + grade[k] - range_of[2]
             cell[k] = of_grade * n_years + year[k] - range_of[0]
             sizes += np.bincount(cell[k], minlength=cells)

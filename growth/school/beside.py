@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from growth._types import FloatArray
+from growth._types import FloatArray, IntArray
 from growth.school.aggregates import Aggregates, Errors, aggregate
 from growth.school.bands import stream_key
 from growth.school.counted import composition_known
@@ -31,8 +31,7 @@ class Besides:
     """Of all U units, by group."""
 
     spec: GrowthSpec
-    rests: Mapping[str, Rows]
-    """Students who are not in the group."""
+    inputs: Inputs
     constants: Mapping[str, float]
     predicted: Predictions | None
     composed: FloatArray | None = None
@@ -42,11 +41,6 @@ class Besides:
     def of(cls, inputs: Inputs, spec: GrowthSpec) -> Besides:
         """Gather what the specification asks for."""
         rules = spec.school
-        rests: dict[str, Rows] = {}
-        if spec.groups.shrink_towards == "school":
-            rests = {
-                group.label: inputs.rows.keep(~group.members) for group in inputs.groups if group.label != ALL
-            }
         constants: dict[str, float] = {}
         if rules.shrinkage == "sgp":
             for group in inputs.groups:
@@ -54,7 +48,7 @@ class Besides:
                 constants[group.label] = sgp_constant(found.effect, found.effect_se)
         wanted = rules.shrinkage == "eblp" and inputs.kind == "school"
         predicted = predict_units(inputs, spec) if wanted else None
-        return cls(spec, rests, constants, predicted, composition_errors(inputs, spec))
+        return cls(spec, inputs, constants, predicted, composition_errors(inputs, spec))
 
     @property
     def predictions(self) -> pl.DataFrame | None:
@@ -66,19 +60,24 @@ class Besides:
         return {label: self._beside(label, where, block) for label in labels}
 
     def _beside(self, label: str, where: slice, block: tuple[int, str, str]) -> Beside:
-        rest = self.rests.get(label)
+        rest = (
+            None if label == ALL or self.spec.groups.shrink_towards != "school" else self._rest(label, where)
+        )
         predicted = None
         if label == ALL and self.predicted is not None:
             whole = self.predicted
             predicted = Prediction(whole.effect[where], whole.error[where], whole.response[where])
         return Beside(
-            rest=None
-            if rest is None
-            else aggregated(rest.part(where), stream_key(block, f"not {label}"), self.spec),
+            rest=None if rest is None else aggregated(rest, stream_key(block, f"not {label}"), self.spec),
             constant=self.constants.get(label),
             predicted=predicted,
             composed=None if self.composed is None else self.composed[where],
         )
+
+    def _rest(self, label: str, where: slice) -> Rows:
+        """Return the results of students who are not in the group."""
+        members = next(group.members for group in self.inputs.groups if group.label == label)
+        return self.inputs.rows.part(where).keep(~members[self.inputs.lines(where)])
 
 
 def composition_errors(inputs: Inputs, spec: GrowthSpec) -> FloatArray | None:
@@ -91,19 +90,27 @@ def composition_errors(inputs: Inputs, spec: GrowthSpec) -> FloatArray | None:
     rows = inputs.counted.rows
     if not composition_known(spec) or not {"composition_se", "residual_sd"} <= set(rows.columns):
         return None
+    size = len(inputs.rows.start) - 1
+    weight, total = np.zeros(size), np.zeros(size)
+    for _, where in inputs.placement.blocks():
+        placed, units = inputs.rows.part(where), where.stop - where.start
+        error = _shifts(inputs, inputs.placement.row[inputs.lines(where)], spec)
+        weight[where] = np.bincount(placed.unit, weights=placed.weight, minlength=units)
+        total[where] = np.bincount(placed.unit, weights=placed.weight * error, minlength=units)
+    return np.asarray(np.divide(total, weight, out=np.zeros(size), where=weight > 0))
+
+
+def _shifts(inputs: Inputs, results: IntArray, spec: GrowthSpec) -> FloatArray:
+    """Return by how much effects move with the errors of some counted results, shape (R,)."""
+    rows = inputs.counted.rows
     if spec.school.aggregate == "mean_residual":
-        unit = 1.0 / inputs.scale
+        unit = 1.0 / inputs.scale[results]
     else:
         slope = _MEDIAN_SLOPE if spec.school.aggregate == "median" else _MEAN_SLOPE
         # Percentiles of a cohort whose residuals do not vary cannot be moved.
-        sd = rows["residual_sd"].cast(pl.Float64).fill_null(0.0).to_numpy()
+        sd = rows["residual_sd"].gather(results).cast(pl.Float64).fill_null(0.0).to_numpy()
         unit = np.divide(slope, sd, out=np.zeros(len(sd)), where=sd > 0)
-    error = rows["composition_se"].cast(pl.Float64).fill_null(0.0).to_numpy() * unit
-    placed = inputs.rows
-    size = len(placed.start) - 1
-    weight = np.bincount(placed.unit, weights=placed.weight, minlength=size)
-    total = np.bincount(placed.unit, weights=placed.weight * error[inputs.placement.row], minlength=size)
-    return np.asarray(np.divide(total, weight, out=np.zeros(size), where=weight > 0))
+    return rows["composition_se"].gather(results).cast(pl.Float64).fill_null(0.0).to_numpy() * unit
 
 
 def aggregated(

@@ -12,7 +12,7 @@ from growth.aggregate import by_group
 from growth.errors import ColumnError, did_you_mean, problem
 from growth.mapped import distinct, filtered, holds
 from growth.school.enrolment import KEY, Enrolment
-from growth.scratch import empty, pieces
+from growth.scratch import empty, kept, pieces
 from growth.spec import GrowthSpec
 
 __all__ = [
@@ -117,7 +117,7 @@ def effect_values(counted: Counted, spec: GrowthSpec) -> tuple[FloatArray, Float
         If residuals, or the SDs that scale them, are missing.
     """
     if spec.school.aggregate != "mean_residual":
-        return counted.value, np.ones(len(counted.value))
+        return counted.value, kept(np.ones(len(counted.value)))
     scaled = spec.school.residual_scale == "cohort_sd"
     for column in ("residual", *(["residual_sd"] if scaled else [])):
         if column not in counted.rows.columns:
@@ -135,7 +135,7 @@ def effect_values(counted: Counted, spec: GrowthSpec) -> tuple[FloatArray, Float
         rule = "a number where status is 'scored', and cohorts whose residuals vary"
         what = "Column 'residual' has scored rows without a usable value"
         raise ColumnError(problem(what, rule=rule, rows=bad, fix="give the students frame of growth.run"))
-    return np.ascontiguousarray(residual), np.ascontiguousarray(scale)
+    return kept(np.ascontiguousarray(residual)), kept(np.ascontiguousarray(scale))
 
 
 def _enrolled_somewhere(students: pl.DataFrame, enrolment: Enrolment) -> pl.Series:

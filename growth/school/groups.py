@@ -8,6 +8,8 @@ import polars as pl
 
 from growth._types import BoolArray
 from growth.errors import SpecError, problem
+from growth.mapped import distinct, holds
+from growth.scratch import kept
 from growth.spec import GrowthSpec
 
 __all__ = ["ALL", "LOWEST_RACE", "RACE", "Group", "groups_of", "lowest_race"]
@@ -44,10 +46,7 @@ def groups_of(rows: pl.DataFrame, spec: GrowthSpec) -> list[Group]:
         if race == LOWEST_RACE.removeprefix(RACE):
             raise SpecError(_taken(f"the value {race!r} of column {spec.groups.race!r}", "recode it"))
         chosen[RACE + race] = (pl.col(spec.groups.race).cast(pl.String) == race).fill_null(False)
-    return [
-        Group(label, rows.select(pl.repeat(True, pl.len()).alias("_") & is_member).to_series().to_numpy())
-        for label, is_member in chosen.items()
-    ]
+    return [Group(label, kept(holds(rows, is_member).to_numpy())) for label, is_member in chosen.items()]
 
 
 def lowest_race(races: pl.DataFrame) -> pl.DataFrame:
@@ -91,7 +90,8 @@ def lowest_race(races: pl.DataFrame) -> pl.DataFrame:
 def _races(rows: pl.DataFrame, column: str) -> list[str]:
     if not column:
         return []
-    values: list[str] = rows[column].cast(pl.String).drop_nulls().unique().sort().to_list()
+    found = distinct(rows.select(pl.col(column)))[column]
+    values: list[str] = found.cast(pl.String).drop_nulls().unique().sort().to_list()
     return values
 
 

@@ -266,16 +266,15 @@ def measure_units(
         raise SpecError(problem(what, fix="use growth.run, or another standard error"))
     units = inputs.placement.units.rename({unit_column(inputs.kind): "school_id"})
     besides = Besides.of(inputs, spec)
-    rows = {group.label: inputs.rows.keep(group.members) for group in inputs.groups}
-    years = {group.label: _years(inputs, group.members) for group in inputs.groups}
     parts: list[pl.DataFrame] = []
     variances: list[Variance] = []
     used: dict[tuple[int, str, str, str], ReferenceNorm] = {}
     for block, where in inputs.placement.blocks():
+        members = inputs.members(where)
+        rows = inputs.rows.part(where)
         found = {
-            label: aggregated(whole.part(where), stream_key(block, label), spec, _part(errors, label, where))
-            for label, whole in rows.items()
-            if label == ALL or whole.start[where.stop] > whole.start[where.start]
+            label: aggregated(rows.keep(who), stream_key(block, label), spec, _part(errors, label, where))
+            for label, who in members.items()
         }
         beside = besides.part(where, block, list(found))
         frozen = _norms_of(norms, block[0], inputs.kind)
@@ -285,7 +284,7 @@ def measure_units(
         if not astray:
             used |= {(norm.year, norm.subject, norm.span, norm.group): norm for norm in references}
         for label, measured in results.items():
-            about = units[where].with_columns(pl.Series("years", years[label][where]))
+            about = units[where].with_columns(pl.Series("years", _years(inputs, where, members[label])))
             parts.append(_frame(about, label, measured, astray))
             variances.append(measured.variance)
     within = ["span", "school_id"] if inputs.kind == "span" else ["school_id"]
@@ -310,12 +309,12 @@ def _norms_of(norms: Norms | None, year: int, kind: Kind) -> Norms | None:
     return Norms(tuple(same)) if kind == "district" and same else norms
 
 
-def _years(inputs: Inputs, members: BoolArray) -> IntArray:
-    """Return the number of years that each unit has counted results of, shape (U,)."""
-    place = inputs.placement
-    unit = np.repeat(np.arange(place.units.height), np.diff(place.start))[members]
-    pairs = pl.DataFrame({"unit": unit, "year": place.year[members]}).unique()["unit"].to_numpy()
-    return np.bincount(pairs, minlength=place.units.height).astype(np.int64)
+def _years(inputs: Inputs, where: slice, members: BoolArray) -> IntArray:
+    """Return the number of years that each of U units has counted results of, shape (U,)."""
+    rows = inputs.rows.part(where)
+    year = inputs.placement.year[inputs.lines(where)][members]
+    pairs = pl.DataFrame({"unit": rows.unit[members], "year": year}).unique()["unit"].to_numpy()
+    return np.bincount(pairs, minlength=len(rows.start) - 1).astype(np.int64)
 
 
 def _frame(units: pl.DataFrame, label: str, found: Measured, astray: bool) -> pl.DataFrame:

@@ -7,9 +7,9 @@ same to the last digit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -17,8 +17,10 @@ import polars as pl
 from growth._types import FloatArray, IntArray
 from growth.aggregate import by_group
 from growth.errors import ColumnError, SpecError, problem
+from growth.mapped import dense_ranks, distinct, filtered, holds, kept_frame
 from growth.school.counted import Counted
 from growth.school.enrolment import KEY, Enrolment
+from growth.scratch import empty, kept, kept_at, pieces
 from growth.spec import GrowthSpec, School
 
 __all__ = ["COMPOSITE", "Kind", "Placement", "place_results", "unit_column"]
@@ -28,7 +30,7 @@ COMPOSITE = "COMPOSITE"
 
 Kind: TypeAlias = Literal["school", "district", "span"]
 
-_ROW, _WEIGHT = "_row", "_weight"
+_ROW, _WEIGHT, _STUDENT = "_row", "_weight", "_student"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,44 +89,86 @@ def place_results(
     rows = _weighted(counted, rules, unit, enrolment)
     seen = _present(counted, unit, enrolment)
     if rules.composite != "none":
-        rows, seen = _with_composite(rows, rules), _composite_units(seen)
+        _refuse_composite(rows)
+        seen = _composite_units(seen)
     if kind == "span":
-        rows = rows.with_columns(_span(rows, rules)).filter(pl.col("span").is_not_null())
-        seen = rows.select("year", "subject", "span", unit).unique()
+        rows = rows.with_columns(_span(rows, rules))
+        rows = filtered(rows, rows["span"].is_not_null())
+        seen = _seen_by_span(rows, rules, unit)
     elif rules.norms_by == "span" and kind == "school":
         seen = seen.join(_span_of_school(rows, rules, unit), on=["year", unit], how="left")
     else:
         seen = seen.with_columns(pl.lit(None, dtype=pl.String).alias("span"))
     keys = ["year", "subject", "span", unit]
     units = seen.select(keys).sort(keys, nulls_last=True).with_row_index("_unit")
-    rows = _windowed(rows, rules.years)
-    by = ["year", "subject", unit, *(["span"] if kind == "span" else [])]
-    placed = rows.join(units, on=by, how="inner").sort("_unit", "student_id", "_of", "_subject")
+    blocks = units.partition_by("year", "subject", maintain_order=True)
+    return _placement([_placed(rows, block, rules, kind) for block in blocks], units)
+
+
+def _placed(rows: pl.DataFrame, units: pl.DataFrame, rules: School, kind: Kind) -> pl.DataFrame:
+    """Return the rows that make up the units of a year and subject, unit after unit, student after student.
+
+    `_of` is a row's own year.
+    """
+    year, subject = units["year"][0], units["subject"][0]
+    over_all = subject == COMPOSITE and rules.composite != "none"
+    wanted = pl.col("year").is_between(year - rules.years + 1, year)
+    part = filtered(rows, holds(rows, wanted, pl.lit(True) if over_all else pl.col("subject") == subject))
+    by = [unit_column(kind), *(["span"] if kind == "span" else [])]
+    number = [
+        part[k].select(by).join(units.select("_unit", *by), on=by, how="left", maintain_order="left")["_unit"]
+        for k in pieces(max(part.height, 1))
+    ]
+    subjects = [pl.col("subject").alias("_subject")] if over_all else []
+    part = part.select(_ROW, _WEIGHT, _STUDENT, pl.col("year").alias("_of"), *subjects)
+    part = part.with_columns(pl.concat(number)).filter(pl.col("_unit").is_not_null())
+    placed = part.sort("_unit", _STUDENT, "_of", *(["_subject"] if over_all else []))
     if rules.years > 1:
         # Units without a result of the year itself get none from the years before.
-        placed = placed.filter((pl.col("_of") == pl.col("year")).any().over("_unit"))
-    if rules.composite == "subjects":
+        placed = placed.filter((pl.col("_of") == year).any().over("_unit"))
+    if rules.composite == "subjects" and over_all:
         placed = _equal_subjects(placed)
-    sizes = np.bincount(placed["_unit"].to_numpy(), minlength=units.height)
+    return kept_frame(placed.select("_unit", _ROW, _WEIGHT, _STUDENT, "_of"))
+
+
+def _placement(parts: Sequence[pl.DataFrame], units: pl.DataFrame) -> Placement:
+    """Put the rows of all units one after the other."""
+    rows = sum(part.height for part in parts)
+
+    def whole(name: str, kind: type[np.generic]) -> np.ndarray[Any, Any]:
+        found, place = empty(rows, kind), 0
+        for part in parts:
+            found[place : place + part.height] = part[name].to_numpy()
+            place += part.height
+        return found
+
+    sizes = np.zeros(units.height, dtype=np.int64)
+    for part in parts:
+        sizes += np.bincount(part["_unit"].to_numpy(), minlength=units.height)
     return Placement(
         units=units.drop("_unit"),
         start=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        row=_ints(placed[_ROW]),
-        weight=np.ascontiguousarray(placed[_WEIGHT].cast(pl.Float64).to_numpy()),
-        student=_ints(placed["student_id"].rank("dense")),
-        year=_ints(placed["_of"].rank("dense")),
+        row=whole(_ROW, np.int64),
+        weight=whole(_WEIGHT, np.float64),
+        student=_dense(whole(_STUDENT, np.int64)),
+        year=_dense(whole("_of", np.int64)),
     )
 
 
-def _ints(column: pl.Series) -> IntArray:
-    return np.ascontiguousarray(column.cast(pl.Int64).to_numpy())
+def _dense(codes: IntArray) -> IntArray:
+    """Return codes, none negative, without gaps from 1 on, in the same order."""
+    seen = np.zeros(int(codes.max(initial=-1)) + 1, dtype=np.bool_)
+    seen[codes] = True
+    return kept_at(np.cumsum(seen), codes)
 
 
 def _weighted(counted: Counted, rules: School, unit: str, enrolment: Enrolment | None) -> pl.DataFrame:
     """Return year, subject, grade, student, unit, weight of every result in every unit it counts for."""
-    rows = counted.rows.with_row_index(_ROW)
-    rows = rows.with_columns(pl.col("subject").alias("_subject"))
-    keep = [_ROW, "student_id", "year", "subject", "_subject", unit]
+    rows = counted.rows.with_columns(
+        pl.Series(_ROW, kept(np.arange(counted.rows.height, dtype=np.int64))),
+        pl.Series(_STUDENT, dense_ranks(counted.rows["student_id"])),
+    )
+    keep = [_ROW, _STUDENT, "year", "subject", unit]
     keep += [name for name in ("grade", rules.span_column) if name in rows.columns]
     if enrolment is not None:
         places = enrolment.frame.rename({"share": _WEIGHT})
@@ -132,8 +176,9 @@ def _weighted(counted: Counted, rules: School, unit: str, enrolment: Enrolment |
         rows = rows.join(places.with_columns(pl.col("year").cast(rows.schema["year"])), on=KEY, how="inner")
     else:
         _require(rows, unit, "school.districts" if unit == "district_id" else "every run")
-        rows = rows.with_columns(_share(rows) if rules.share == "column" else pl.lit(1.0).alias(_WEIGHT))
-    rows = rows.select(*keep, _WEIGHT).filter(pl.col(unit).is_not_null())
+        rows = rows.with_columns(_share(rows) if rules.share == "column" else _alike(rows.height))
+    rows = rows.select(*keep, _WEIGHT)
+    rows = filtered(rows, rows[unit].is_not_null())
     if enrolment is None or unit == "school_id":
         return rows
     # two schools of one district are one place of it
@@ -164,16 +209,21 @@ def _present(counted: Counted, unit: str, enrolment: Enrolment | None) -> pl.Dat
         return years.join(places, on="year").select("year", "subject", unit)
     if unit == "school_id":
         return counted.units
-    return counted.rows.filter(pl.col(unit).is_not_null()).select("year", "subject", unit).unique()
+    return distinct(counted.rows.select("year", "subject", unit), pl.col(unit).is_not_null())
 
 
-def _with_composite(rows: pl.DataFrame, rules: School) -> pl.DataFrame:
-    if COMPOSITE in rows["_subject"]:
+def _alike(rows: int) -> pl.Series:
+    weight = empty(rows, np.float64)
+    weight[:] = 1.0
+    return pl.Series(_WEIGHT, weight)
+
+
+def _refuse_composite(rows: pl.DataFrame) -> None:
+    if COMPOSITE in distinct(rows.select("subject"))["subject"]:
         what = f"{COMPOSITE!r} is a subject of the table"
         raise SpecError(
             problem(what, rule="it names results over all subjects", fix='rename it, or composite = "none"')
         )
-    return pl.concat([rows, rows.with_columns(pl.lit(COMPOSITE).alias("subject"))])
 
 
 def _composite_units(seen: pl.DataFrame) -> pl.DataFrame:
@@ -185,16 +235,13 @@ def _equal_subjects(placed: pl.DataFrame) -> pl.DataFrame:
     """Weight composite results so that each subject of a unit has the same weight, the sum unchanged."""
     weight, of_unit = pl.col(_WEIGHT), pl.col("_subject").n_unique().over("_unit")
     equal = weight * weight.sum().over("_unit") / (of_unit * weight.sum().over("_unit", "_subject"))
-    return placed.with_columns(
-        pl.when(pl.col("subject") == COMPOSITE).then(equal).otherwise(weight).alias(_WEIGHT)
-    )
+    return placed.with_columns(equal.alias(_WEIGHT))
 
 
-def _windowed(rows: pl.DataFrame, years: int) -> pl.DataFrame:
-    """Repeat every row in the years to whose results it belongs; `_of` is its own year."""
-    rows = rows.with_columns(pl.col("year").alias("_of"))
-    later = [rows.with_columns(pl.col("year") + lag) for lag in range(1, years)]
-    return pl.concat([rows, *later]) if later else rows
+def _seen_by_span(rows: pl.DataFrame, rules: School, unit: str) -> pl.DataFrame:
+    """Return year, subject, span and id of every unit with results in a span."""
+    seen = distinct(rows.select("year", "subject", "span", unit))
+    return seen if rules.composite == "none" else _composite_units(seen)
 
 
 def _span(rows: pl.DataFrame, rules: School) -> pl.Expr:
@@ -211,9 +258,7 @@ def _span(rows: pl.DataFrame, rules: School) -> pl.Expr:
 
 def _span_of_school(rows: pl.DataFrame, rules: School, unit: str) -> pl.DataFrame:
     """Return the span of most of a school's results of a year, all subjects; the lower one of two equal."""
-    spans = rows.with_columns(_span(rows, rules)).filter(
-        pl.col("span").is_not_null(), pl.col("subject") != COMPOSITE
-    )
+    spans = rows.with_columns(_span(rows, rules)).filter(pl.col("span").is_not_null())
     lowest = pl.col("grade").min() if "grade" in spans.columns else pl.col("span").first()
     tally = by_group(spans, ["year", unit, "span"], pl.col(_WEIGHT).sum(), lowest.alias("_lowest"))
     return (
