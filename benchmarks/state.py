@@ -74,11 +74,11 @@ def main() -> int:
     return int(found["wall"] > SECONDS or found["peak"] > GIGABYTES)
 
 
-def write_state(file: Path, tested: int, *, enrolled: int | None = None) -> None:
+def write_state(file: Path, tested: int, *, enrolled: int | None = None, years: int = 2) -> None:
     """Write a simulated state to a Parquet file, never holding more than one of its systems.
 
-    Tested students have two prior years on file; of those in grades without a test the latest year's file has
-    one row, without a score.
+    Tested students have growth in `years` years and the years before on file; of those in grades without a
+    test the latest year's file has one row, without a score.
     """
     import polars as pl
 
@@ -89,20 +89,20 @@ def write_state(file: Path, tested: int, *, enrolled: int | None = None) -> None
     with tempfile.TemporaryDirectory(prefix="growth-state-", dir=file.parent) as name:
         parts = [Path(name) / f"{place:03}.parquet" for place in range(pieces)]
         for place, part in enumerate(parts):
-            _system(place, each, others).write_parquet(part)
+            _system(place, each, others, years).write_parquet(part)
         whole = Path(name) / "state.parquet"
         pl.scan_parquet(parts).sink_parquet(whole)
         whole.rename(file)
 
 
-def _system(place: int, tested: int, others: int) -> Any:  # noqa: ANN401
+def _system(place: int, tested: int, others: int, years: int) -> Any:  # noqa: ANN401
     import numpy as np
     import polars as pl
 
     from growth.panel import simulate_table
 
     schools = max(12, tested // _SCHOOL)
-    table = simulate_table(tested, schools, years=2, latest_year=YEAR, seed=place + 1).table
+    table = simulate_table(tested, schools, years=years, latest_year=YEAR, seed=place + 1).table
     rng = np.random.default_rng(place)
     latest = table.filter(year=YEAR)
     untested = latest[rng.integers(0, latest.height, others)].with_columns(

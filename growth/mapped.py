@@ -284,6 +284,7 @@ class _Texts:
         self._valid = _Valid(rows)
         self._data: list[Any] = []
         self._known: dict[int, tuple[int, Any]] = {}
+        """Address -> number and buffer, of the last part: while it is held no other has its address."""
 
     def add(self, part: pl.Series) -> None:
         where = self._valid.add(part)
@@ -294,16 +295,16 @@ class _Texts:
         self._views[where] = words
         long = np.flatnonzero(words[:, 0] > _INSIDE)
         if len(long):
-            numbers = np.array([self._number(one) for one in data], dtype=np.int32)
+            self._known = {one.address: (self._number(one), one) for one in data}
+            numbers = np.array([self._known[one.address][0] for one in data], dtype=np.int32)
             self._views[where.start + long, 2] = numbers[words[long, 2]]
 
     def _number(self, data: Any) -> int:  # noqa: ANN401
         """Return the number of a buffer of long texts; parts of one column share theirs."""
-        if data.address not in self._known:
-            lasting = data if is_mapped(data.address) else in_file(memoryview(data))
-            self._known[data.address] = len(self._data), data
-            self._data.append(lasting)
-        return self._known[data.address][0]
+        if data.address in self._known:
+            return self._known[data.address][0]
+        self._data.append(data if is_mapped(data.address) else in_file(memoryview(data)))
+        return len(self._data) - 1
 
     def column(self, _: pl.DataType) -> pl.Series:
         import pyarrow as pa

@@ -10,7 +10,7 @@ import polars as pl
 
 from growth._types import BoolArray, CodeArray, FloatArray, IntArray
 from growth.errors import CohortError, problem
-from growth.mapped import texts
+from growth.mapped import distinct, texts
 from growth.panel.covariates import Covariates, read_covariates, refuse_missing
 from growth.panel.csem import CsemFunction, read_csem, refuse_unknown_csem
 from growth.panel.history import STATUSES, Cell, code_of, trace_cell
@@ -122,7 +122,7 @@ def _sources(table: StudentTable, records: Records, spec: GrowthSpec, csem: Csem
     incomplete[:] = False
     for rows in absent.values():
         incomplete |= rows
-    labels = dict(table.codes.select("year", "year_label").unique().sort("year").iter_rows())
+    labels = dict(distinct(table.codes.select("year", "year_label")).sort("year").iter_rows())
     errors = read_csem(table, spec, csem)
     return _Sources(records, covariates, absent, incomplete, errors, labels, spec)
 

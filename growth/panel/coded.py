@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from growth._types import CodeArray
-from growth.mapped import changed, column, split
+from growth.mapped import changed, column, distinct, split
 from growth.panel.values import Parsed, read_id
 from growth.scratch import empty, pieces
 
@@ -49,7 +49,7 @@ def coded(column: pl.Series) -> pl.Series:
     """Return a text column as codes; others as they are."""
     if column.dtype != pl.String:
         return column
-    return _as_codes(column, column.drop_nulls().unique())
+    return _as_codes(column, _values(column))
 
 
 def coded_if_few(column: pl.Series) -> pl.Series:
@@ -58,8 +58,12 @@ def coded_if_few(column: pl.Series) -> pl.Series:
         return column
     if len(column) > _FIRST and column.head(_FIRST).n_unique() * _FEW > _FIRST:
         return column
-    values = column.drop_nulls().unique()
+    values = _values(column)
     return _as_codes(column, values) if len(values) * _FEW <= len(column) else column
+
+
+def _values(column: pl.Series) -> pl.Series:
+    return distinct(column.to_frame())[column.name].drop_nulls()
 
 
 def _as_codes(texts: pl.Series, values: pl.Series) -> pl.Series:
