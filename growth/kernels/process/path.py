@@ -33,6 +33,8 @@ from growth.kernels.process.vertex import add_line, crash, descend, select, vert
 
 ROOM_LOST = 0.9
 """From tau to tau a band that was widened because it had been too narrow gives up so much of its room."""
+NARROWED = 0.2
+"""From tau to tau a band much wider than needed, as after the start, keeps so much of its width."""
 OTHERS = 8
 """Rows per column in the band that do not lie on a crowded end of the scale."""
 FAR = 30.0
@@ -332,7 +334,8 @@ def _solve_tau(
                 4.0, max(1.0, state.room[0] * (2.0 if too_narrow and failures >= tries else ROOM_LOST))
             )
             aim = state.room[0] * target / _counted(problem, state, work, target, limit, m)
-            state.width[0] *= min(2.0, max(0.2 if afresh else 1.0 / 32.0, aim))
+            narrowed = 0.5 if state.basis[0] < 0 else NARROWED  # refits start from the width of the first tau
+            state.width[0] *= min(2.0, max(narrowed if afresh else 1.0 / 32.0, aim))
         return m
     # Leave a sane state to the next tau; this one is solved from scratch later.
     for a in range(p):
