@@ -55,7 +55,9 @@ from growth.kernels.process.data import (
     State,
     Work,
 )
+from growth.kernels.process.funnel import funnel_path
 from growth.kernels.process.path import solve_path
+from growth.kernels.process.wide import Wide
 
 __all__ = [
     "AHEAD",
@@ -66,7 +68,9 @@ __all__ = [
     "TILE",
     "Problem",
     "State",
+    "Wide",
     "Work",
     "compile_ahead",
+    "funnel_path",
     "solve_path",
 ]
