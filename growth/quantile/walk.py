@@ -16,9 +16,11 @@ from growth.kernels import process as kernel
 from growth.quantile.prepare import Prepared, screened_from
 from growth.quantile.start import Start
 
+FUNNEL_FROM = 600_000
+"""Rows times columns from which looking at all rows costs less than the pivots it saves."""
 RETURNED = 4
 """After so many taus in bands the next way through the funnel is short again."""
-SHORTEST, LONGEST = 16, 64
+SHORTEST, LONGEST = 8, 64
 """Taus solved through the funnel before bands are tried again, the first time and at most."""
 WARM_WIDTH = 3.0
 """A refit's first band is so many times as wide as the band of the same tau in the earlier fit."""
@@ -148,10 +150,11 @@ def _solve(
     *,
     cold: bool,
 ) -> None:
-    """Solve the taus of `order` in bands, and where that stalls through the funnel."""
+    """Solve the taus of `order` in bands, and where a floor makes that slow through the funnel."""
     wide: kernel.Wide | None = None
-    screened = size[0] < data.response.size and data.dither > 0.0
-    done, stay = 0, 0
+    large = data.response.size * data.total.size >= FUNNEL_FROM and size[0] < data.response.size
+    hand_over = large and data.dither > 0.0
+    done, stay, pause = 0, 0, SHORTEST // 2
 
     def since() -> float:
         return float(taus[order[done - 1]]) if done else tau_from
@@ -160,7 +163,7 @@ def _solve(
     while done < order.size:
         rest, first = order[done:], done == 0
         near = since(), target, limit, cold and first, start_rows if first else 0
-        tried = kernel.solve_path(data, state, work, taus, rest, *near, *out, screened)
+        tried = kernel.solve_path(data, state, work, taus, rest, *near, *out, hand_over)
         done += tried
         if done == order.size:
             break
@@ -169,9 +172,9 @@ def _solve(
         found = kernel.funnel_path(data, state, work, wide, taus, order[done : done + stay], since(), *out)
         done += found
         if found == 0:
-            rest, near = order[done : done + 1], (since(), target, limit, cold and done == 0, 0)
-            kernel.solve_path(data, state, work, taus, rest, *near, *out, False)
-            done += 1
+            rest, near = order[done : done + pause], (since(), target, limit, cold and done == 0, 0)
+            done += kernel.solve_path(data, state, work, taus, rest, *near, *out, False)
+            pause *= 2
 
 
 def perfect_fit(prepared: Prepared, taus: FloatArray) -> Walked:

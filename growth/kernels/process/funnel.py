@@ -62,6 +62,8 @@ SPARE = 1.5
 """Times the rows inside the width that are gathered, since they are counted in a sample."""
 SAMPLE = 8192
 """Size of that sample."""
+MOST_STRAYS = 20
+"""Rows per column on the hyperplane, or on another side than thought: bands do better."""
 STEPS = 16
 """At most."""
 MEASURED = 2
@@ -223,13 +225,18 @@ def _narrow(
     measured: bool,
     counters: IntArray,
 ) -> bool:
-    """Take Newton steps over fewer and fewer rows; False on failure."""
+    """Take Newton steps over fewer and fewer rows; False if too many lie on the hyperplane."""
     n, p = problem.response.shape[0], coef.shape[0]
     gradient, delta, trial, shift = work.vec[0], work.vec[2], work.vec[9], work.vec[10]
     last = min(LAST * p, 0.125 * n)
     count = min(max(FIRST * crossing, 2.0 * last), 0.25 * n)
     all_residuals(problem, work, coef, work.beta, shift, wide.now)
     counters[PASSES] += 1
+    on_it = 0
+    for i in range(n):
+        on_it += abs(wide.now[i]) <= STIRRED * problem.dither + problem.near
+    if on_it > 2 * p + MOST_STRAYS:
+        return False
     _take_sides(problem, state, wide)
     for step in range(STEPS):
         anew = step % MEASURED == 1 or (step == 0 and not measured)
@@ -307,7 +314,10 @@ def _vertex(
     m: int,
     counters: IntArray,
 ) -> int:
-    """Pivot among the m rows gathered, and those found on another side; returns how many, 0 on failure."""
+    """Pivot among the m rows gathered, and those found on another side; returns how many.
+
+    0: they are too few. -1: the hyperplane lies on too many rows.
+    """
     p = coef.shape[0]
     outside, r, sign, w, step = work.vec[9], work.r, work.sign, work.w, work.step
     residuals(work.band, work.y, coef, TOP, m, r)
@@ -335,6 +345,8 @@ def _vertex(
         added = _strays(problem, state, work, wide, coef, m, counters)
         if added == 0:
             return m
+        if added > MOST_STRAYS * p:
+            return -1
         gather(problem, work, m, m + added)
         for t in range(m, m + added):
             work.y[t] = apart(problem, work.y[t], work.exact[t])
@@ -394,7 +406,7 @@ def funnel_path(
             if m == 0:
                 near = _nearest(problem, work, wide, NEAREST * p * FURTHER**attempt)
                 m = _vertex(problem, state, work, wide, tau, coef, near, counters_out[k])
-        if m == 0:
+        if m <= 0:
             return s
         _keep_sides(problem, state, work, m)
         counters_out[k, BAND] = m
