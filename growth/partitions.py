@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote
 import polars as pl
 
 from growth.errors import StoreError, problem
+from growth.scratch import pieces
 
 __all__ = [
     "PLACE",
@@ -30,6 +31,7 @@ __all__ = [
     "parts_of",
     "read_parts",
     "spreadsheet_safe",
+    "write_csv",
     "write_parts",
 ]
 
@@ -51,13 +53,30 @@ def write_parts(frame: pl.DataFrame, folder: Path) -> None:
     OSError
         If it cannot be written.
     """
-    placed = frame.with_row_index(PLACE)
-    parts = placed.partition_by(KEYS, as_dict=True, maintain_order=True)
-    for values, part in parts.items() or [((None,) * len(KEYS), placed)]:
+    places: dict[tuple[object, ...], list[pl.Series]] = {}
+    for k in pieces(frame.height):
+        keys = frame[k].select(KEYS).with_row_index(PLACE, offset=k.start)
+        for values, part in keys.partition_by(KEYS, as_dict=True, include_key=False).items():
+            places.setdefault(values, []).append(part[PLACE])
+    for values, found in places.items() or [((None,) * len(KEYS), [pl.Series(PLACE, [], dtype=pl.UInt32)])]:
         named = zip(KEYS, values, strict=True)
         home = folder.joinpath(*(f"{key}={quote(str(value), safe='')}" for key, value in named))
         home.mkdir(parents=True, exist_ok=True)
-        part.write_parquet(home / _FILE)
+        rows = pl.concat(found)
+        frame[rows].insert_column(0, rows).write_parquet(home / _FILE)
+
+
+def write_csv(frame: pl.DataFrame, file: Path) -> None:
+    """Write a frame for spreadsheets, piece by piece.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    with file.open("wb") as stream:
+        for k in pieces(max(frame.height, 1)):
+            spreadsheet_safe(frame[k]).write_csv(stream, include_header=not k.start)
 
 
 def parts_of(files: Iterable[str], name: str) -> list[str]:

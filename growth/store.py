@@ -42,6 +42,7 @@ from growth.partitions import (
     parts_of,
     read_parts,
     spreadsheet_safe,
+    write_csv,
     write_parts,
 )
 from growth.pipeline import FRAMES, ON_REQUEST, GrowthRun, KeptCohorts
@@ -416,7 +417,7 @@ def _write(run: GrowthRun, folder: Path) -> None:
     for name, frame in run.frames.items():
         if name in _PARTED:
             write_parts(frame, folder / name)
-            spreadsheet_safe(frame).write_csv(folder / f"{name}.csv")
+            write_csv(frame, folder / f"{name}.csv")
         else:
             _write_frame(frame, folder, name)
     (folder / SPEC).write_text(run.spec.to_toml(), "utf-8")
@@ -427,7 +428,7 @@ def _write(run: GrowthRun, folder: Path) -> None:
 
 def _write_frame(frame: pl.DataFrame, folder: Path, name: str) -> None:
     frame.write_parquet(folder / f"{name}.parquet")
-    spreadsheet_safe(frame).write_csv(folder / f"{name}.csv")
+    write_csv(frame, folder / f"{name}.csv")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import polars as pl
 
 from growth.aggregate import by_group
 from growth.errors import GrowthError
+from growth.scratch import pieces
 
 __all__ = ["account_of_rows"]
 
@@ -54,17 +55,19 @@ def _uneven_steps(account: pl.DataFrame) -> list[str]:
 
 
 def _unequal_totals(account: pl.DataFrame, students: pl.DataFrame) -> list[str]:
-    one_each = students.filter("highest")
     blocks = account.filter(pl.col("year").is_not_null())
     entered = by_group(blocks, _BLOCK, pl.col("rows").first())["rows"].sum()
     scored = by_group(blocks.filter(pl.col("step") == "scored"), _BLOCK, pl.col("rows").last())
     totals = {
         "rows in scope of the table": account.filter(pl.col("year").is_null())["rows"][-1],
         "rows entered": entered,
-        "rows reported": one_each.height,
+        "rows reported": int(students["highest"].sum()),
     }
     unequal = len(set(totals.values())) > 1
-    found = by_group(one_each, _BLOCK, pl.col("percentile").count().cast(pl.Int64).alias("_found"))
+    results = students.select(*_BLOCK, "highest", "percentile")
+    reported = pl.col("percentile").filter("highest").count().cast(pl.Int64).alias("_found")
+    parts = [by_group(results[k], _BLOCK, reported) for k in pieces(max(results.height, 1))]
+    found = by_group(pl.concat(parts), _BLOCK, pl.col("_found").sum())
     differing = scored.join(found, on=_BLOCK, how="left").filter(pl.col("rows").ne_missing(pl.col("_found")))
     return [
         *([", ".join(f"{number:,} {name}" for name, number in totals.items())] if unequal else []),

@@ -254,7 +254,7 @@ class GrowthRun:
             95 % bands of school growth percentiles [percentile points].
         """
         keys = ["year", "subject"]
-        one_each = self.frames["students"].filter("highest")
+        one_each = self.frames["students"].select(*keys, "percentile", "highest").filter("highest")
         everyone = self.frames["schools"].filter(pl.col("group") == _ALL)
         shown = pl.col("reason").is_null()
         width = pl.col("growth_percentile_high") - pl.col("growth_percentile_low")

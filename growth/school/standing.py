@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from growth._types import FloatArray, IntArray
+from growth._types import CodeArray, FloatArray, IntArray
 from growth.kernels.grouped import places
 from growth.school.bands import TAIL
 
@@ -26,8 +26,8 @@ TENS = np.arange(10.0, 100.0, 10.0)
 BOTTOM = 5.0
 """The bottom 5 % are the growth percentiles below this."""
 _MIDDLE = 50.0
-_AT_ONCE = 512
-"""Schools whose draws are counted at a time."""
+_AT_ONCE = 128
+"""Schools, or draws, that are counted at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,11 +67,14 @@ def standing_of_ranks(draws: FloatArray, reference: FloatArray, cuts: FloatArray
     cuts : ndarray, shape (9,)
         Lower bounds of levels 2, ..., 10 [percentile, 0-100].
     """
-    ranks = places(reference, draws, np.argsort(draws, axis=1))
+    ranks: CodeArray = np.empty(draws.shape, dtype=np.int32)
+    for k in range(0, len(draws), _AT_ONCE):
+        some = draws[k : k + _AT_ONCE]
+        ranks[k : k + _AT_ONCE] = places(reference[k : k + _AT_ONCE], some, np.argsort(some, axis=1))
     # One division of whole numbers: a rank of exactly 10 is exactly 10, here and in the norm.
     percentile_of = 100.0 * np.arange(2 * reference.shape[1] + 1) / (2 * reference.shape[1])
     level_of = np.searchsorted(cuts, percentile_of, side="right")
-    schools = ranks.shape[1]
+    schools = draws.shape[1]
     parts = [
         _standing_of(np.ascontiguousarray(ranks[:, k : k + _AT_ONCE].T), percentile_of, level_of)
         for k in range(0, max(schools, 1), _AT_ONCE)
@@ -80,7 +83,7 @@ def standing_of_ranks(draws: FloatArray, reference: FloatArray, cuts: FloatArray
     return Standing(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _standing_of(ranks: IntArray, percentile_of: FloatArray, level_of: IntArray) -> Standing:
+def _standing_of(ranks: CodeArray, percentile_of: FloatArray, level_of: IntArray) -> Standing:
     """Return the standing of some schools; `ranks`, shape (schools, D), are put in another order."""
     levels = _shares(level_of[ranks])
     middle = percentile_of[ranks]
