@@ -239,9 +239,10 @@ def report(record: dict[str, Any]) -> tuple[str, bool]:
         "# Capacity",
         f"What `growth.run` takes, from a Parquet file, on {record['stamp']['cpu']} ({THREADS} threads), by "
         "`python -m benchmarks.capacity --fit --state FILE`: simulated systems, two subjects, two prior "
-        "years on file, memory as the operating system counts it. Computed: preset core; the same with SIMEX "
-        "(2 lambdas of 10 replicates, one-step composition), with intervals (20 refits and the error of "
-        "measurement), with refitted standard errors of schools (20 samples). Wall clock counts what others "
+        "years on file, the most memory that could not be given back to the operating system. Computed: "
+        "preset core; the same with SIMEX (2 lambdas of 10 replicates, one-step composition), with intervals "
+        "(20 refits and the error of measurement), with refitted standard errors of schools (20 samples). "
+        "Wall clock counts what others "
         f"did on the machine as well (load before: {record['stamp']['load']}).",
         markdown(header, body),
         f"Asked of a plan: at most {ASKED:.0%} off at sizes that the model was not fitted to. The model "

@@ -15,7 +15,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.resident import Watch, resident
 from benchmarks.stamp import HERE, stamp
 from benchmarks.state import THREADS, specification, write_state
 from benchmarks.table import markdown
@@ -36,7 +36,6 @@ SAME, LARGER = "more cohorts of one size", "larger cohorts"
 LIMIT = 2.0
 """Memory that a state is given [GB]."""
 _GROUPS = Path("/sys/fs/cgroup")
-_SECONDS = 0.01
 
 
 def main() -> int:
@@ -171,33 +170,6 @@ def measure(file: Path, years: str) -> dict[str, Any]:
         "seconds": result.manifest["seconds"],
         "levels": result.manifest["outputs"]["levels"],
     }
-
-
-class Watch:
-    """The most memory that could not be given back at any time [GB]."""
-
-    def __init__(self) -> None:
-        self.most = 0.0
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def _look(self) -> None:
-        while not self._done.wait(_SECONDS):
-            self.most = max(self.most, resident()["RssAnon"])
-
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-
-def resident() -> dict[str, float]:
-    """Return what the system says of this process's memory [GB]."""
-    lines = (line.split() for line in Path("/proc/self/status").read_text("utf-8").splitlines())
-    return {words[0].rstrip(":"): int(words[1]) * 1024 / 1e9 for words in lines if words[-1] == "kB"}
 
 
 def report(record: dict[str, Any]) -> str:

@@ -31,7 +31,7 @@ __all__ = ["LARGE", "PIECE", "empty", "is_large", "is_mapped", "kept", "kept_at"
 
 T = TypeVar("T")
 
-LARGE: int = 1 << 14
+LARGE: int = 1 << 12
 """Rows from which on an array lies in a file."""
 PIECE: int = 1 << 18
 """Rows of a large column that are worked on at a time."""

@@ -20,9 +20,10 @@ from growth.spec import GrowthSpec
 
 __all__ = ["Plan", "Workload", "plan", "workload"]
 
-_RECORD, _GROWN, _COUNTED, _RESULT, _TEXT = 27, 32, 300, 150, 16
-"""Bytes per row of the table in look-ups, per student of a cohort that was fitted, per result that counts for
-schools, per row of results, and per text of a row of results."""
+_ROW, _TRACED, _COPIES, _COMPARED, _COUNTED, _RANKED = 4, 250, 4, 120, 100, 24
+"""Bytes that cannot be given back: per row of the table; per student of a cohort that is formed; copies of
+the design of a cohort that is fitted; per result of a subject and year that is compared by group; per result
+that counts for schools; per posterior draw of a school."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Workload:
     pieces: tuple[Piece, ...]
     """Work that is spread over workers."""
     live: Mapping[str, float]
-    """Bytes in use at the end of each stage."""
+    """Bytes in use by stage that do not lie in mapped files."""
     cohorts: pl.DataFrame
 
 
@@ -61,7 +62,8 @@ class Plan:
     workers : polars.DataFrame
         workers, seconds: wall-clock time where each worker is as fast as this machine [s].
     memory_gb : float
-        Peak memory of the process that makes the run [GB].
+        Most memory that the process that makes the run cannot give back at any time [GB]; mapped files are
+        the operating system's.
     speed : float
         How many times as long as the reference machine this one takes.
     threads : int
@@ -104,8 +106,8 @@ def plan(
 ) -> Plan:
     """Estimate time and memory of a run, without a fit.
 
-    The table is read and its cohorts are formed: a fifth of the time of a plain run, and two thirds of its
-    memory. Time and memory come from a cost model (`growth.pipeline.costs`), scaled to this machine.
+    The table is read and its cohorts are formed: a fifth of the time of a plain run. Time and memory come
+    from a cost model (`growth.pipeline.costs`), scaled to this machine.
 
     Parameters
     ----------
@@ -187,7 +189,7 @@ def workload(table: StudentTable, panels: PanelSet, spec: GrowthSpec, *, times: 
         [*_described(panels.panels, spec, True, times), *_described(plain, bare, False, times)]
     )
     pieces = (*own, *second, *_samples(panels.panels, spec, times))
-    return Workload(whole, pieces, _live(table, panels, members, scope, scored), cohorts)
+    return Workload(whole, pieces, _live(table, panels, spec, times), cohorts)
 
 
 def columns_of(panel: Panel, spec: GrowthSpec) -> int:
@@ -254,30 +256,33 @@ def _described(panels: Iterable[Panel], spec: GrowthSpec, peers: bool, times: fl
     ]
 
 
-def _live(
-    table: StudentTable, panels: PanelSet, members: float, scope: float, scored: float
-) -> dict[str, float]:
-    """Return the bytes in use by stage."""
-    times = scope / panels.current.height
-    frame = times * float(table.codes.estimated_size())
-    cohorts = times * float(sum(_bytes(panel) for panel in panels.panels))
-    texts = sum(
-        _TEXT if name in table.texts or dtype == pl.String else 8 if dtype.is_numeric() else 1
-        for name, dtype in table.codes.schema.items()
-    )
-    results = scope * (_RESULT + texts)
+def _live(table: StudentTable, panels: PanelSet, spec: GrowthSpec, times: float) -> dict[str, float]:
+    """Return the bytes in use by stage that cannot be given back: those of what is at work.
+
+    As many cohorts are at work as there are processors; fairness and schools take a subject and year at a
+    time, whose results are those of each grade's largest cohort.
+    """
+    rows = times * table.codes.height
+    largest = times * max(map(len, panels.panels))
+    designs = sorted((len(panel) * columns_of(panel, spec) for panel in panels.panels), reverse=True)
+    at_work = 8.0 * times * sum(designs[: joblib.cpu_count()])
+    grades: dict[tuple[int, str, int], int] = {}
+    for panel in panels.panels:
+        cell = panel.year, panel.subject, panel.grade
+        grades[cell] = max(grades.get(cell, 0), len(panel))
+    blocks: dict[tuple[int, str], float] = {}
+    for (year, subject, _), students in grades.items():
+        blocks[year, subject] = blocks.get((year, subject), 0.0) + times * students
+    block = max(blocks.values())
+    schools = times * table.codes["school_id"].n_unique()
     return {
-        "read": 2 * frame,
-        "panels": frame + _RECORD * times * table.codes.height + cohorts,
-        "student growth": frame + cohorts + _GROWN * members + 2 * results,
-        "school growth": cohorts + 2 * _GROWN * members + results + _COUNTED * scored,
+        "read": _ROW * rows,
+        "panels": _ROW * rows + _TRACED * largest,
+        "composition": _COPIES * 8.0 * times * designs[0] + _COUNTED * block,
+        "student growth": _COPIES * at_work,
+        "fairness": _COMPARED * block,
+        "school growth": _COUNTED * block + _RANKED * spec.school.band_draws * schools,
     }
-
-
-def _bytes(panel: Panel) -> int:
-    arrays = [panel.row, panel.score, panel.priors, panel.covariates, panel.school, panel.csem]
-    arrays += [panel.score_csem, panel.score]  # the offset is as large as the score
-    return sum(array.nbytes for array in (*arrays, *panel.knot_scores) if array is not None)
 
 
 def _stages(load: Workload, speed: float, variants: int) -> pl.DataFrame:
