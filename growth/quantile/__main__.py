@@ -9,7 +9,6 @@ import numpy as np
 from growth.kernels.compiler import cache_folder
 from growth.quantile.basis import SplineBasis, spline_design
 from growth.quantile.fit import fit_quantiles
-from growth.quantile.warm import compile_the_funnel
 
 
 def main() -> None:
@@ -24,7 +23,6 @@ def main() -> None:
         process.refit(design, score + 1.0)
         process.predict(design)
         process.score(design, score)
-    compile_the_funnel()
     sys.stdout.write(f"compiled kernels: {cache_folder()}\n")
 
 

@@ -16,12 +16,6 @@ from growth.kernels import process as kernel
 from growth.quantile.prepare import Prepared, screened_from
 from growth.quantile.start import Start
 
-FUNNEL_FROM = 600_000
-"""Rows times columns from which looking at all rows costs less than the pivots it saves."""
-RETURNED = 4
-"""After so many taus in bands the next way through the funnel is short again."""
-SHORTEST, LONGEST = 8, 64
-"""Taus solved through the funnel before bands are tried again, the first time and at most."""
 WARM_WIDTH = 3.0
 """A refit's first band is so many times as wide as the band of the same tau in the earlier fit."""
 MOST_TIES = 2**23
@@ -88,9 +82,23 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
         while True:
             count = np.zeros(1, np.int64)
             before = _copy(state) if room < n * order.size else state
-            out = basis, ties, count, counters, status
-            size = target, limit, start_rows
-            _solve(data, state, work, taus, order, tau_from, size, out, cold=cold)
+            kernel.solve_path(
+                data,
+                state,
+                work,
+                taus,
+                order,
+                tau_from,
+                target,
+                limit,
+                cold,
+                start_rows,
+                basis,
+                ties,
+                count,
+                counters,
+                status,
+            )
             if count[0] <= ties.shape[0]:
                 return ties[: count[0]]
             # More rows on the hyperplanes than foreseen: walk again with room for all of them.
@@ -136,45 +144,6 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
     used = np.zeros(m, bool)
     used[failed] = True
     return Walked(basis, np.concatenate(found), table, used.tolist(), reached)
-
-
-def _solve(
-    data: kernel.Problem,
-    state: kernel.State,
-    work: kernel.Work,
-    taus: FloatArray,
-    order: IntArray,
-    tau_from: float,
-    size: tuple[int, int, int],
-    out: tuple[IntArray, IntArray, IntArray, IntArray, IntArray],
-    *,
-    cold: bool,
-) -> None:
-    """Solve the taus of `order` in bands, and where a floor makes that slow through the funnel."""
-    wide: kernel.Wide | None = None
-    large = data.response.size * data.total.size >= FUNNEL_FROM and size[0] < data.response.size
-    hand_over = large and data.dither > 0.0
-    done, stay, pause = 0, 0, SHORTEST // 2
-
-    def since() -> float:
-        return float(taus[order[done - 1]]) if done else tau_from
-
-    target, limit, start_rows = size
-    while done < order.size:
-        rest, first = order[done:], done == 0
-        near = since(), target, limit, cold and first, start_rows if first else 0
-        tried = kernel.solve_path(data, state, work, taus, rest, *near, *out, hand_over)
-        done += tried
-        if done == order.size:
-            break
-        stay = SHORTEST if tried >= RETURNED else min(max(2 * stay, SHORTEST), LONGEST)
-        wide = wide or wide_workspace(data)
-        found = kernel.funnel_path(data, state, work, wide, taus, order[done : done + stay], since(), *out)
-        done += found
-        if found == 0:
-            rest, near = order[done : done + pause], (since(), target, limit, cold and done == 0, 0)
-            done += kernel.solve_path(data, state, work, taus, rest, *near, *out, False)
-            pause *= 2
 
 
 def perfect_fit(prepared: Prepared, taus: FloatArray) -> Walked:
@@ -273,20 +242,4 @@ def workspace(data: kernel.Problem) -> kernel.Work:
         tile=np.zeros(kernel.TILE, np.float32),
         flag=flag,
         flag_words=flag.view(np.int64),
-    )
-
-
-def wide_workspace(data: kernel.Problem) -> kernel.Wide:
-    """Return scratch for looking at all rows."""
-    p = data.total.size
-    rows = data.offset32.size
-    padded = -(-p // 8) * 8
-    return kernel.Wide(
-        now=np.full(rows, np.inf, np.float32),
-        then=np.full(rows, np.inf, np.float32),
-        length=np.ones(rows, np.float32),
-        inverse=np.zeros((p, p)),
-        turned=np.zeros((*data.rows.tables.shape[:2], padded), np.float32),
-        row=np.zeros(padded, np.float32),
-        block=np.zeros((p, p), np.float32),
     )

@@ -29,9 +29,9 @@ from growth.kernels.compiler import cache_folder, forget_unused
 from growth.quantile.prepare import Prepared, arranged, least_squares, prepare
 from growth.quantile.proof import prove
 from growth.quantile.scores import Reading
-from growth.quantile.walk import initial_state, walk_taus, wide_workspace, workspace
+from growth.quantile.walk import initial_state, walk_taus, workspace
 
-__all__ = ["compile_the_funnel", "compile_together"]
+__all__ = ["compile_together"]
 
 ALONE = "GROWTH_COMPILE_ALONE"
 PATIENCE = 120.0
@@ -110,17 +110,6 @@ def compile_the_rest() -> None:
         coef, *_ = prove(prepared, _TAUS, basis, np.empty((0, 3), np.int64))
         reading = Reading(coef, _TAUS, _BLOCKS, rearrange=True, scale=1e5, bounds=(-np.inf, np.inf))
         reading.scores(matrix, response, None)
-
-
-def compile_the_funnel() -> None:
-    """Compile the way along a floor of the scale, which few fits need and which is compiled when one does."""
-    prepared, *_ = _example(coded=False)
-    data = prepared.problem
-    scratch = initial_state(prepared), workspace(data), wide_workspace(data)
-    counts = [
-        np.zeros(shape, np.int64) for shape in ((2, data.total.size), (0, 3), 1, (2, kernel.N_COUNTERS), 2)
-    ]
-    kernel.funnel_path(data, *scratch, _TAUS, np.zeros(0, np.int64), 0.5, *counts)
 
 
 def _example(*, coded: bool) -> tuple[Prepared, FloatArray, FloatArray]:

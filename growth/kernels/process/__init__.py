@@ -30,9 +30,6 @@ on from the vertex of the last tau in a wider band: the vertex of the next tau i
 Rows on such a floor are dithered so far that they have a density; it is much larger than that of other rows,
 so neither the width of the band nor the ridge of the curvature is left to them.
 
-Where that takes many pivots, or fails, and the scale has a floor, a few Newton steps that see every row lead
-to the next vertex instead (``funnel.py``), unless the hyperplane lies on so many rows that bands do better.
-
 Pivoting works on responses perturbed by a tiny, fixed amount per row, so that no two rows tie; at its optimum
 the true responses return and pivoting goes on if anything changed. Where several b are optimal (a dual value
 on the edge of its box) the one is taken that is the limit from lower taus. Signs are discrete state: they are
@@ -58,9 +55,7 @@ from growth.kernels.process.data import (
     State,
     Work,
 )
-from growth.kernels.process.funnel import funnel_path
 from growth.kernels.process.path import solve_path
-from growth.kernels.process.wide import Wide
 
 __all__ = [
     "AHEAD",
@@ -71,9 +66,7 @@ __all__ = [
     "TILE",
     "Problem",
     "State",
-    "Wide",
     "Work",
     "compile_ahead",
-    "funnel_path",
     "solve_path",
 ]

@@ -79,8 +79,7 @@ def weighted_sum(band: FloatArray, c: FloatArray, m: int, sum_out: FloatArray) -
 
 
 @search
-def band_gram(band: FloatArray, c: FloatArray, m: int, scratch: FloatArray, gram_out: FloatArray) -> None:
-    """Write the weighted sum of products of the rows."""
+def _band_gram(band: FloatArray, c: FloatArray, m: int, scratch: FloatArray, gram_out: FloatArray) -> None:
     p = gram_out.shape[0]
     for a in range(p):
         column = band[a]
@@ -134,7 +133,7 @@ def newton(
     for t in range(m):
         inside = abs(r[t]) < width * h[t]
         step[t] = 0.5 * w[t] / (width * h[t]) if inside else 0.0
-    band_gram(work.band, step, m, z, work.fresh)
+    _band_gram(work.band, step, m, z, work.fresh)
     # A small multiple of X'WX keeps directions that the band does not see from being taken for flat.
     trace = 0.0
     trace_gram = 0.0

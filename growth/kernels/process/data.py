@@ -14,9 +14,7 @@ from growth.kernels.rows import Rows
 __all__ = [
     "ALWAYS",
     "CORE",
-    "EASY",
     "FENCE",
-    "HEAVY",
     "N_COUNTERS",
     "OK",
     "SEEN",
@@ -38,9 +36,6 @@ TOP = cast(int, np.int64(0))
 
 CORE = 25
 """Rows per column among which vertices are sought first."""
-
-EASY, HEAVY = 50, 6
-"""After more pivots than this, and so many per column, the next tau is sought in another way."""
 
 SEEN = 192
 """How many screenings are remembered."""

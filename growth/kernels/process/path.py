@@ -17,8 +17,6 @@ from growth.kernels.process.data import (
     BAND,
     CHECKED,
     CORE,
-    EASY,
-    HEAVY,
     OK,
     PASSES,
     PIVOTS,
@@ -217,14 +215,12 @@ def _solve_tau(
     limit: int,
     cold: bool,
     crossing: float,
-    hand_over: bool,
     counters: IntArray,
 ) -> int:
     """Find the optimal vertex at `tau` from the prediction in ``state.coef``.
 
     About `crossing` rows change sides between the last tau and this one.
-    Returns the number of rows in the band, -1 if no attempt arrived, or, if it may `hand_over`, -2 as soon as
-    predictions fail.
+    Returns the number of rows in the band, or -1 if no attempt arrived.
     """
     n, p = problem.response.shape[0], problem.total.shape[0]
     crowded, failures = 0, 0
@@ -239,11 +235,6 @@ def _solve_tau(
     beta = work.beta
     for attempt in range(14):
         everything = target >= n
-        if failures >= tries and not everything and hand_over and (cold or state.basis[0] >= 0):
-            for a in range(p):
-                state.coef[a] = predicted[a]
-            state.width[0] = width_before
-            return -2
         if failures >= tries and afresh and not everything and state.basis[0] >= 0:
             afresh = False  # where the density changes abruptly predictions fail; a vertex is never far off
             for a in range(p):
@@ -414,8 +405,7 @@ def solve_path(
     n_ties_out: IntArray,
     counters_out: IntArray,
     status_out: IntArray,
-    hand_over: bool,
-) -> int:
+) -> None:
     """Solve the taus of `order` one after the other, starting from `state`, which belongs to `tau_from`.
 
     The band aims at `target` rows (all rows: nothing is screened out) and is narrowed above `limit` rows.
@@ -424,9 +414,6 @@ def solve_path(
 
     Rows other than basic ones with a residual up to ``problem.near`` are reported with their side in
     ``ties_out`` as (position of tau, row, side): their dual value cannot be read off the residual.
-
-    Returns how many taus were tried: fewer than all if `hand_over` is allowed and many rows lie at the
-    hyperplane, so that `funnel_path` should go on.
     """
     problem, state, work = borrowed(problem), borrowed(state), borrowed(work)
     p = state.coef.shape[0]
@@ -434,6 +421,7 @@ def solve_path(
         _cold_start(problem, state, work, tau_from, start_rows, 0.6 * limit / problem.response.shape[0])
     previous = tau_from
     step, move = work.vec[12], work.vec[13]
+    n_ties_out[0] = 0
     for s in range(order.shape[0]):
         k = order[s]
         tau = taus[k]
@@ -444,11 +432,7 @@ def solve_path(
             for a in range(p):
                 state.coef[a] += move[a]
         crossing = abs(tau - previous) * problem.response.shape[0]
-        m = _solve_tau(
-            problem, state, work, tau, target, limit, cold and s == 0, crossing, hand_over, counters_out[k]
-        )
-        if m == -2:
-            return s
+        m = _solve_tau(problem, state, work, tau, target, limit, cold and s == 0, crossing, counters_out[k])
         previous = taus[k]
         if m < 0:
             status_out[k] = STALLED
@@ -469,13 +453,10 @@ def solve_path(
                 n_ties_out[0] += 1
         if problem.dither == 0.0:
             state.ties[0] = n_ties_out[0] - before
-        else:
-            for t in range(work.n_listed[0]):
-                if n_ties_out[0] < ties_out.shape[0]:
-                    ties_out[n_ties_out[0], 0] = k
-                    ties_out[n_ties_out[0], 1] = work.listed[t]
-                    ties_out[n_ties_out[0], 2] = 1 if state.side32[work.listed[t]] > 0 else -1
-                n_ties_out[0] += 1
-        if hand_over and counters_out[k, PIVOTS] > EASY + HEAVY * p:
-            return s + 1
-    return int(order.shape[0])
+            continue
+        for t in range(work.n_listed[0]):
+            if n_ties_out[0] < ties_out.shape[0]:
+                ties_out[n_ties_out[0], 0] = k
+                ties_out[n_ties_out[0], 1] = work.listed[t]
+                ties_out[n_ties_out[0], 2] = 1 if state.side32[work.listed[t]] > 0 else -1
+            n_ties_out[0] += 1

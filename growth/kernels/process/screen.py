@@ -23,7 +23,7 @@ ROUNDING = np.float32(1.0001)
 
 
 @inlined
-def look_at(
+def _look_at(
     problem: Problem, work: Work, beta: NDArray[np.float32], k: int, residual_out: NDArray[np.float32]
 ) -> None:
     """Single-precision residuals of the rows of tile k."""
@@ -121,7 +121,7 @@ def screen(
         if (low > 0.0 and low - moved_by[seen] > room) or (high < 0.0 and high - moved_by[seen] < -room):
             continue
         start = k * TILE
-        look_at(problem, work, beta, k, residual)
+        _look_at(problem, work, beta, k, residual)
         low, high = np.float32(np.inf), np.float32(-np.inf)
         for i in range(TILE):
             r = residual[i]
@@ -216,7 +216,7 @@ def offenders(
             continue
         start = k * TILE
         if seen != now:
-            look_at(problem, work, beta, k, residual)
+            _look_at(problem, work, beta, k, residual)
             for i in range(TILE):
                 residual32[start + i] = residual[i]
         for i in range(TILE):
