@@ -112,7 +112,8 @@ def _placed(rows: pl.DataFrame, units: pl.DataFrame, rules: School, kind: Kind) 
     """
     year, subject = units["year"][0], units["subject"][0]
     over_all = subject == COMPOSITE and rules.composite != "none"
-    wanted = pl.col("year").is_between(year - rules.years + 1, year)
+    own = pl.col("year") == year  # in the R package's tables years are texts
+    wanted = own if rules.years == 1 else pl.col("year").is_between(year - rules.years + 1, year)
     part = filtered(rows, holds(rows, wanted, pl.lit(True) if over_all else pl.col("subject") == subject))
     by = [unit_column(kind), *(["span"] if kind == "span" else [])]
     number = [
