@@ -32,7 +32,7 @@ from benchmarks.problems import Problem, grid
 from benchmarks.sections import Section
 from benchmarks.stamp import HERE, stamp
 from benchmarks.table import LABELS, describe, grid_report, scaling_report, seconds
-from benchmarks.targets import TARGETS, verdict_table, verdicts
+from benchmarks.targets import STATE, TARGETS, verdict_table, verdicts
 
 PARTS = (
     "grid",
@@ -135,7 +135,7 @@ def _run(part: str, options: argparse.Namespace, document: Document) -> bool:
 
 def _sections(quick: bool, budget: float, document: Document) -> dict[str, Callable[[], Section]]:
     small, large = Problem(20_000, 2), Problem(1_000_000, 3)
-    batch, cohort = Problem(50_000, 2), Problem(70_000, 3)
+    batch, cohort = Problem(50_000, 2), Problem(STATE, 3)
     if quick:
         large, batch, cohort = Problem(100_000, 3), Problem(5_000, 2), Problem(5_000, 3)
     report = document.keep("refit_peers", [])
@@ -143,7 +143,7 @@ def _sections(quick: bool, budget: float, document: Document) -> dict[str, Calla
         "refit": partial(refits.refits, batch, 20 if quick else refits.ASKED, budget, report),
         "simex": partial(simex.simex, batch, 4 if quick else simex.REPLICATES),
         "scoring": partial(batches.scoring, small, large.n),
-        "cores": partial(cores.cores, cohort, 4 if quick else 12, 3 if quick else 7),
+        "cores": partial(cores.cores, cohort, 4 if quick else 12, 3 if quick else 5),
         "memory": partial(memory.peaks, large),
         "profile": partial(batches.profile, small if quick else Problem(400_000, 3)),
         "cold": partial(cold.cold_starts, small),

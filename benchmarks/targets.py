@@ -53,6 +53,8 @@ SIMEX = Bound(60.0, small=True)  # seconds
 SIMEX_MEMORY = Bound(4.0, small=True)  # GB of 10^9 bytes
 EXPONENT = Bound(1.0, small=True)
 CORES = Bound(1.8)
+STATE = 250_000
+"""Students of a cohort of a state: 3 million in 6 grades and 2 subjects."""
 MEMORY = Bound(1.5, small=True)  # GB of 10^9 bytes
 COLD = {"warm cache": Bound(1.0, small=True), "empty cache": Bound(15.0, small=True)}  # seconds
 FALLBACKS = Bound(1.0, small=True)  # percent
@@ -133,7 +135,7 @@ def _limits(record: dict[str, Any]) -> Iterator[Verdict]:
     if in_n:
         worst = max(in_n, key=lambda found: found.value)
         yield Verdict(f"growth exponent in n ({worst.over}, the largest)", "", worst.value, EXPONENT)
-    if record.get("cores", {}).get("n") == 70_000:
+    if record.get("cores", {}).get("n") == STATE:
         yield Verdict("two cores, state-size run", "x", record["cores"]["cohorts"], CORES)
     if all(kind.startswith(describe(Problem(1_000_000, 3))) for kind in memory) and memory:
         yield Verdict(
