@@ -31,6 +31,7 @@ def _places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     package.mkdir()
     (package / "one.py").write_text("")
     monkeypatch.setattr(compiler, "__file__", str(package / "compiler.py"))
+    monkeypatch.setattr(config, "CACHE_DIR", "")  # as if NUMBA_CACHE_DIR were not set
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
     compiler.cache_folder.cache_clear()
     yield

@@ -28,7 +28,16 @@ from numba import config, njit
 from numba.core.registry import cpu_target
 from numba.core.types import unliteral
 
-__all__ = ["allocating", "cache_folder", "forget_unused", "inlined", "inner", "kernel", "search"]
+__all__ = [
+    "allocating",
+    "cache_folder",
+    "folder_in_use",
+    "forget_unused",
+    "inlined",
+    "inner",
+    "kernel",
+    "search",
+]
 
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 
@@ -81,7 +90,7 @@ def _compiled(function: _Kernel, **options: object) -> _Kernel:
     before = settings.CACHE_DIR
     try:
         # Set only while this function is decorated: other packages' caches stay where they are.
-        settings.CACHE_DIR = before or cache_folder()
+        settings.CACHE_DIR = folder_in_use()
         compiled = cast(Any, njit)(cache=True, nogil=True, error_model="numpy", **options)(function)
     finally:
         settings.CACHE_DIR = before
@@ -125,6 +134,11 @@ def cache_folder() -> str:
     if built is not None:
         _copy_files(built, own)
     return str(own)
+
+
+def folder_in_use() -> str:
+    """Return where compiled kernels lie: `cache_folder`, or what the user told numba."""
+    return str(cast(Any, config).CACHE_DIR or cache_folder())
 
 
 def _copy(built: Path, folder: Path) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from growth.kernels.compiler import cache_folder
+from growth.kernels.compiler import folder_in_use
 from growth.quantile.basis import SplineBasis, spline_design
 from growth.quantile.fit import fit_quantiles
 
@@ -23,7 +23,7 @@ def main() -> None:
         process.refit(design, score + 1.0)
         process.predict(design)
         process.score(design, score)
-    sys.stdout.write(f"compiled kernels: {cache_folder()}\n")
+    sys.stdout.write(f"compiled kernels: {folder_in_use()}\n")
 
 
 if __name__ == "__main__":

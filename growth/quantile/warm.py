@@ -25,7 +25,7 @@ from joblib import cpu_count
 
 from growth._types import FloatArray
 from growth.kernels import process as kernel
-from growth.kernels.compiler import cache_folder, forget_unused
+from growth.kernels.compiler import folder_in_use, forget_unused
 from growth.quantile.prepare import Prepared, arranged, least_squares, prepare
 from growth.quantile.proof import prove
 from growth.quantile.scores import Reading
@@ -56,7 +56,7 @@ def _compile_once() -> None:
     inherited = os.environ.get("PYTHONPATH")
     environment = os.environ | {
         ALONE: "1",
-        "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR") or cache_folder(),
+        "NUMBA_CACHE_DIR": folder_in_use(),
         "PYTHONPATH": package if not inherited else os.pathsep.join([package, inherited]),
     }
     quiet = subprocess.DEVNULL
