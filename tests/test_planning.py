@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import permutations
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import growth
 from growth import GrowthSpec, simulate_table
 from growth.cli import app
 from growth.errors import SpecError
-from growth.pipeline.costs import BASE_GB, COSTS, SLACK, priced, probe
+from growth.pipeline.costs import BASE_GB, COSTS, held, priced, probe
 from growth.pipeline.planning import _makespan, plan
 
 CAPACITY = Path(__file__).parents[1] / "benchmarks" / "results" / "capacity.json"
@@ -58,7 +59,7 @@ class TestWork:
     def test_grows_with_the_system(self, table: pl.DataFrame, planned: growth.pipeline.Plan) -> None:
         tenfold = plan(table, SPEC, times=10)
         assert tenfold.rows == 10 * planned.rows == 10 * table.height
-        assert tenfold.memory_gb - BASE_GB == pytest.approx(10 * (planned.memory_gb - BASE_GB))
+        assert tenfold.memory_gb - BASE_GB == pytest.approx(math.sqrt(10) * (planned.memory_gb - BASE_GB))
         assert tenfold.cohorts["students"].to_list() == [10 * n for n in planned.cohorts["students"]]
 
     def test_refuses_nonsense(self, table: pl.DataFrame) -> None:
@@ -109,7 +110,7 @@ class TestMeasurements:
     )
     def test_of_sizes_that_were_not_fitted_to_bear_out_the_model(self, one: dict[str, object]) -> None:
         seconds = sum(map(priced, one["units"].values()))  # type: ignore[attr-defined]
-        memory = BASE_GB + SLACK * max(one["live"].values()) / 1e9  # type: ignore[attr-defined]
+        memory = held(max(one["live"].values()))  # type: ignore[attr-defined]
         assert seconds == pytest.approx(one["cpu"], rel=ASKED)
         assert memory == pytest.approx(one["peak"], rel=ASKED)
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from growth.errors import SpecError, problem
 from growth.panel import CsemFunction, Panel, PanelSet, StudentTable, build_panels, read_table
-from growth.pipeline.costs import BASE_GB, PROBE, SLACK, priced, probe
+from growth.pipeline.costs import PROBE, held, priced, probe
 from growth.pipeline.ledger import plain_choices, plain_panels
 from growth.spec import GrowthSpec
 
@@ -148,7 +148,7 @@ def plan(
         cohorts=load.cohorts.with_columns(seconds=pl.col("seconds") * speed),
         stages=_stages(load, speed, variants),
         workers=pl.DataFrame({"workers": list(clock), "seconds": list(clock.values())}),
-        memory_gb=BASE_GB + SLACK * max(load.live.values()) / 1e9,
+        memory_gb=held(max(load.live.values())),
         speed=speed,
         threads=threads,
         rows=round(source.codes.height * times),
