@@ -17,7 +17,6 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from threading import Lock
 from typing import IO, Any, Final, TypeVar
@@ -163,9 +162,8 @@ def _reserve(file: IO[bytes], size: int) -> None:
 
 
 def _anew() -> None:
-    """Let a forked process write to files of its own."""
-    with suppress(AttributeError):
-        _arena._open = None
+    """Let a forked process write to files of its own, whatever its parent's threads were doing."""
+    _arena._open, _arena._lock = None, Lock()
 
 
 _arena = _Arena()

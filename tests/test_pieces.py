@@ -7,6 +7,7 @@ from pathlib import Path
 
 import joblib
 import pytest
+from simex_system import SIMEX
 
 from growth import GrowthSpec
 from growth.cli.shared import progress_bar
@@ -20,17 +21,7 @@ from growth.pipeline.students import Fitted
 from growth.student.simex import simex_ahead, simex_complete
 from growth.study.run import _bundles
 
-SPEC = GrowthSpec.preset("core").replace(
-    {
-        "cohorts.subjects": ["MATH"],
-        "cohorts.grades": [5, 6],
-        "peers.composition": "one_step",
-        "measurement.csem": "column",
-        "simex.use": "simex",
-        "simex.replicates": 2,
-        "simex.lambdas": [1.0, 2.0],
-    }
-)
+SPEC = SIMEX
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ def test_commands_code_and_table_come_first(readme: str) -> None:
 def test_ci_runs_the_two_commands_of_the_readme(readme: str, repository: Path) -> None:
     demo, tests = blocks(readme, "sh")[0].splitlines()
     assert demo.endswith("&& .venv/bin/growth demo")
-    assert "&& .venv/bin/pytest" in tests
+    assert "&& .venv-test/bin/pytest" in tests
     ci = (repository / ".ci" / "run").read_text("utf-8")
     extract = next(line for line in ci.splitlines() if line.startswith("readme_command()"))
     for number, command in enumerate((demo, tests), start=1):

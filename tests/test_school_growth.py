@@ -56,6 +56,14 @@ def test_means_medians_and_ranks_of_three_schools() -> None:
     assert growth.frame["reason"].null_count() == 3
 
 
+def test_years_may_be_texts() -> None:
+    """As in tables of the R package; whatever they look like, they are compared, not counted with."""
+    named = pl.lit("2024/25, spring").alias("year")
+    shown = ["school_id", "n", "n_effective", "mean_percentile", "mean_se", "effect", "growth_percentile"]
+    found = school_growth(THREE.with_columns(named), plain_spec()).frame
+    assert_frame_equal(found.select(shown), school_growth(THREE, plain_spec()).frame.select(shown))
+
+
 @pytest.mark.parametrize(
     ("rule", "mean_se", "median_se"),
     [

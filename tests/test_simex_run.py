@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from simex_system import SIMEX
 from typer.testing import CliRunner
 
 import growth
@@ -15,21 +16,9 @@ from growth.cli import app
 from growth.pipeline import FRAMES, GrowthRun
 from growth.report import render_report, report_input
 from growth.school.counted import PERCENTILE_COLUMNS, count_results
-from growth.spec import GrowthSpec
 from growth.store import load_run
 
-SPEC = GrowthSpec.preset("core").replace(
-    {
-        "cohorts.subjects": ["MATH"],
-        "cohorts.grades": [5, 6],
-        "peers.composition": "one_step",
-        "measurement.csem": "column",
-        "simex.use": "simex",
-        "simex.replicates": 3,
-        "simex.lambdas": [1.0, 2.0],
-        "school.percentile": "simex_ranked",
-    }
-)
+SPEC = SIMEX.replace({"simex.replicates": 3, "school.percentile": "simex_ranked"})
 COLUMNS = ["sgp_simex", "sgp_simex_ranked", "percentile_simex", "percentile_simex_ranked"]
 
 

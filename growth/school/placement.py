@@ -17,7 +17,7 @@ import polars as pl
 from growth._types import FloatArray, IntArray
 from growth.aggregate import by_group
 from growth.errors import ColumnError, SpecError, problem
-from growth.mapped import dense_ranks, distinct, filtered, holds, kept_frame
+from growth.mapped import code_array, dense_ranks, distinct, filtered, holds, kept_frame
 from growth.school.counted import Counted
 from growth.school.enrolment import KEY, Enrolment
 from growth.scratch import empty, kept, kept_at, pieces
@@ -152,8 +152,19 @@ def _placement(parts: Sequence[pl.DataFrame], units: pl.DataFrame) -> Placement:
         row=whole(_ROW, np.int64),
         weight=whole(_WEIGHT, np.float64),
         student=_dense(whole(_STUDENT, np.int64)),
-        year=_dense(whole("_of", np.int64)),
+        year=_years(parts, rows),
     )
+
+
+def _years(parts: Sequence[pl.DataFrame], rows: int) -> IntArray:
+    """Return the year of each row, numbered from 1 on in their order; years may be texts."""
+    found, place = empty(rows, np.int64), 0
+    seen = [part["_of"].unique() for part in parts if part.height]
+    known = pl.concat(seen).unique().sort() if seen else pl.Series(dtype=pl.Int64)
+    for part in parts:
+        found[place : place + part.height] = code_array(part["_of"], known)
+        place += part.height
+    return _dense(found)
 
 
 def _dense(codes: IntArray) -> IntArray:
