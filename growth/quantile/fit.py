@@ -21,6 +21,7 @@ from growth.quantile.prepare import (
 )
 from growth.quantile.process import QuantileProcess
 from growth.quantile.proof import prove
+from growth.quantile.single import weighted_quantiles
 from growth.quantile.start import Start
 from growth.quantile.walk import perfect_fit, walk_taus
 from growth.quantile.warm import compile_together
@@ -213,7 +214,12 @@ def solve(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: Start
     ConvergenceError
         If a solution could not be proven optimal.
     """
-    walked = perfect_fit(prepared, taus) if prepared.perfect else walk_taus(prepared, taus, n_jobs, start)
+    if prepared.perfect:
+        walked = perfect_fit(prepared, taus)
+    elif prepared.design.shape[1] == 1:
+        walked = weighted_quantiles(prepared, taus)
+    else:
+        walked = walk_taus(prepared, taus, n_jobs, start)
     coef, objective, gap, dual = prove(prepared, taus, walked.basis, walked.ties)
     unproven = ~(gap <= GAP_TOLERANCE)
     if unproven.any():

@@ -276,7 +276,7 @@ def prepare(
     leverage = design.leverages(geometry.metric * divisor[:, None])
     spread = _typical_deviation(response)
     order = np.arange(n)
-    if n > screened_from(len(divisor)):
+    if n > screened_from(len(divisor)) and len(divisor) > 1:  # for one column they are not screened
         order = _by_residual(offset, leverage, spread)
         response, relative, weight = response[order], relative[order], weight[order]
         offset, leverage = offset[order], leverage[order]
