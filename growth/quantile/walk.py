@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
+from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
 from growth.errors import ConvergenceError
@@ -28,7 +29,7 @@ class Walked:
     """Optimal bases of all taus."""
 
     basis: IntArray  # (m, p)
-    ties: IntArray  # (q, 3) position of tau, row, side
+    ties: NDArray[np.int32]  # (q, 3) position of tau, row, side
     counters: dict[str, IntArray]
     fallback: list[bool]
     start: Start | None = None
@@ -76,9 +77,9 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
         limit: int,
         cold: bool,
         start_rows: int,
-    ) -> IntArray:
+    ) -> NDArray[np.int32]:
         room = min(MOST_TIES, n * order.size)
-        ties = np.empty((room, 3), np.int64)
+        ties = np.empty((room, 3), np.int32)
         while True:
             count = np.zeros(1, np.int64)
             before = _copy(state) if room < n * order.size else state
@@ -103,7 +104,7 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
                 return ties[: count[0]]
             # More rows on the hyperplanes than foreseen: walk again with room for all of them.
             room = int(count[0])
-            ties = np.empty((room, 3), np.int64)
+            ties = np.empty((room, 3), np.int32)
             counters[order] = 0
             state = before
 
@@ -155,7 +156,7 @@ def perfect_fit(prepared: Prepared, taus: FloatArray) -> Walked:
     rows = qr(design.T, mode="r", pivoting=True)[1][:p].astype(np.int64)
     basis = np.tile(rows, (taus.size, 1))
     counters = {name: np.zeros(taus.size, np.int64) for name in COUNTERS}
-    return Walked(basis, np.empty((0, 3), np.int64), counters, [False] * taus.size)
+    return Walked(basis, np.empty((0, 3), np.int32), counters, [False] * taus.size)
 
 
 def initial_state(prepared: Prepared) -> kernel.State:

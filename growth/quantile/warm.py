@@ -107,7 +107,7 @@ def compile_the_rest() -> None:
         kernel.compile_ahead(data, initial_state(prepared), workspace(data))
         _, rows = np.unique(prepared.design.dense()[:, 1], return_index=True)
         basis = np.tile(rows[: matrix.shape[1]], (_TAUS.size, 1))
-        coef, *_ = prove(prepared, _TAUS, basis, np.empty((0, 3), np.int64))
+        coef, *_ = prove(prepared, _TAUS, basis, np.empty((0, 3), np.int32))
         reading = Reading(coef, _TAUS, _BLOCKS, rearrange=True, scale=1e5, bounds=(-np.inf, np.inf))
         reading.scores(matrix, response, None)
 

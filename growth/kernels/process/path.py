@@ -401,7 +401,7 @@ def solve_path(
     cold: bool,
     start_rows: int,
     basis_out: IntArray,
-    ties_out: IntArray,
+    ties_out: NDArray[np.int32],
     n_ties_out: IntArray,
     counters_out: IntArray,
     status_out: IntArray,
