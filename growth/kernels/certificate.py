@@ -135,6 +135,27 @@ def _tally_three(
     return Tally(unsettled, negative, places)
 
 
+@search
+def _tally_plane(
+    base: np.float32,
+    x0: np.float32,
+    line0: NDArray[np.float32],
+    x1: np.float32,
+    line1: NDArray[np.float32],
+    slack: NDArray[np.float32],
+    place: NDArray[np.float32],
+) -> Tally:
+    """Tally of a row of at most two columns, without storing it."""
+    unsettled, negative, places = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+    one, zero = np.float32(1.0), np.float32(0.0)
+    for k in range(line0.shape[0]):
+        r = base - (x0 * line0[k] + x1 * line1[k])
+        unsettled += one if abs(r) <= slack[k] else zero
+        negative += one if r < zero else zero
+        places += place[k] if r < zero else zero
+    return Tally(unsettled, negative, places)
+
+
 class Passing(NamedTuple):
     """What a pass over the rows for all taus needs besides them."""
 
@@ -292,6 +313,10 @@ def sweep(
         elif blocks > 0:
             _coded_residuals(base32, rows, i, tables, r)
             tally = _tally(r, slack32, place)
+        elif p <= 2:
+            x0 = np.float32(rows.design[i, 0])
+            x1 = np.float32(rows.design[i, 1]) if p == 2 else np.float32(0.0)
+            tally = _tally_plane(base32, x0, turned32[0], x1, turned32[p - 1], slack32, place)
         else:
             _dense_residuals(base32, rows.design[i], turned32, used, r)
             tally = _tally(r, slack32, place)
@@ -310,6 +335,8 @@ def sweep(
             continue
         if blocks > 0:
             _coded_residuals(base32, rows, i, tables, r)
+        elif p <= 2:
+            _dense_residuals(base32, rows.design[i], turned32, used, r)
         read_row(rows, i, row[:p])
         row[p] = base
         flag[0] = (abs(r[0]) <= slack32[0]) | (r[0] < 0.0)
