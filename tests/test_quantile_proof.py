@@ -15,9 +15,9 @@ from growth._types import FloatArray, IntArray
 from growth.errors import ConvergenceError
 from growth.kernels import bases, process
 from growth.kernels.process.data import STALLED
-from growth.quantile import fit, fit_quantiles, proof
+from growth.quantile import fit, fit_quantiles
 from growth.quantile.prepare import Prepared
-from growth.quantile.proof import basic_duals
+from growth.quantile.single import weighted_quantiles
 from growth.quantile.start import Start
 from growth.quantile.walk import Walked
 
@@ -156,43 +156,29 @@ def test_what_lies_beyond_its_box_is_not_taken_for_rounding(
     off: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The vertex just above tau = .1 has its dual value on the edge there, and `off` below beyond it."""
-    closely: list[float] = []
 
-    def watched(*arguments: Any) -> FloatArray:  # noqa: ANN401
-        found = basic_duals(*arguments)
-        closely.append(float(found.max()) / arguments[2] - 1.0)
-        return found
+    def above(prepared: Prepared, _: FloatArray) -> Walked:
+        return weighted_quantiles(prepared, np.array([0.1 + 1e-6]))
 
-    walk = fit.walk_taus
-
-    def above(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: Start | None) -> Walked:
-        return walk(prepared, np.array([0.1 + 1e-6]), n_jobs, start)
-
-    monkeypatch.setattr(proof, "basic_duals", watched)
-    monkeypatch.setattr(fit, "walk_taus", above)
+    monkeypatch.setattr(fit, "weighted_quantiles", above)
     response = np.random.default_rng(0).permutation(1_000).astype(float)
-    with pytest.raises(ConvergenceError, match="1 of 1 quantiles have no proof"):
+    with pytest.raises(ConvergenceError, match=f"1 of 1 quantiles have no proof.* gap {1e4 * off:.1e}"):
         fit_quantiles(np.ones((1_000, 1)), response, [0.1 - off])
-    assert closely == pytest.approx([1e4 * off] * len(closely), rel=0.01)
-    assert len(closely) == 2 * (proof.ROUNDED[0] < 1e4 * off < proof.ROUNDED[1])  # once in each coordinates
 
 
-def test_the_closer_look_is_that_of_exact_fractions() -> None:
-    """Whole numbers, unequal weights, rows with a side of their own."""
+def test_duals_are_those_of_exact_fractions() -> None:
+    """Whole numbers and unequal weights: each of two groups has a quantile of its own."""
     rng = np.random.default_rng(1)
-    lines = np.column_stack([np.ones(3_000), rng.integers(0, 9, 3_000), rng.random(3_000) < 0.3]).astype(
-        float
-    )
-    weight, side = rng.integers(1, 5, 3_000).astype(float), rng.choice([-1, 1], 3_000)
-    basis, tau = np.array([5, 1_000, 2_500]), 0.25
-    lines[basis] = [[1.0, 2.0, 0.0], [1.0, 3.0, 0.0], [1.0, 2.0, 1.0]]
-    side[basis] = 0
-    d = [Fraction(int(w)) * (Fraction(1, 4) - (s < 0)) * (s != 0) for w, s in zip(weight, side, strict=True)]
-    one, prior, flag = (-sum(a * int(x) for a, x in zip(d, column, strict=True)) for column in lines.T)
-    # a + b + c = one, 2 a + 3 b + 2 c = prior, c = flag
-    second = prior - 2 * one
-    exact = np.array([float(v) for v in (one - second - flag, second, flag)]) / weight[basis]
-    np.testing.assert_allclose(basic_duals(lines, weight, tau, basis, side), exact, rtol=1e-14)
+    flag, weight = rng.integers(0, 2, 30_001), rng.integers(1, 5, 30_001)
+    response = rng.permutation(30_001)
+    design = np.column_stack([np.ones(flag.size), flag]) / 3.0
+    fitted = fit_quantiles(design, response.astype(float), [0.25], weight.astype(float))
+    for row, dual in zip(fitted.basis[0].tolist(), fitted.dual[0].tolist(), strict=True):
+        group = flag == flag[row]
+        above = Fraction(int(weight[group & (response > response[row])].sum()))
+        below = Fraction(int(weight[group & (response < response[row])].sum()))
+        exact = (below * Fraction(3, 4) - above * Fraction(1, 4)) / int(weight[row])
+        assert dual == pytest.approx(float(exact), rel=0, abs=1e-13)
 
 
 def test_coefficients_that_miss_their_basis_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

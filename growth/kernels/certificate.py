@@ -496,7 +496,7 @@ def duality_gaps(
     # Basic rows: their residuals are rounding errors, which count as well.
     for s in range(near.shape[0]):
         k, i = near[s, 0], near[s, 1]
-        if near_side[s] == 0:
+        if near_side[s] == 0 and excess_out[k] < np.inf:
             for j in range(p):
                 if basis[k, j] == i:
                     r = near_residual[s]

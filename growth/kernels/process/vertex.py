@@ -12,6 +12,10 @@ from growth.kernels.process.data import OK, STALLED, TILE, TOP, Problem, State, 
 
 FLAT = 1e-11
 """Along a direction residuals that change by less than this count as unchanged."""
+PACE = 8.0
+"""Rows are looked for at first so many times as far away as the pace of the last step says."""
+SLOW = 0.01
+"""Where this is such a share of what the curvature says."""
 
 
 @inner
@@ -299,14 +303,24 @@ def _settle(
 
 
 @inlined
-def _entering(work: Work, excess: float, curve: float, m: int) -> tuple[int, float, int]:
-    """Long-step ratio test along ``work.z``: (row or -1, step length, number of rows passed on the way)."""
+def _entering(work: Work, excess: float, curve: float, pace: float, m: int) -> tuple[int, float, int]:
+    """Long-step ratio test along ``work.z``: (row or -1, step length, number of rows passed on the way).
+
+    The curvature tells how far to look for rows, unless the `pace` of the last step, its length for each unit
+    of excess, was far slower: among rows that tie steps are as short as these were moved.
+    """
     sign, r, z, w = work.sign, work.r, work.z, work.w
     pick, step, slope = work.pick, work.step, work.slope
     reach = 4.0 * excess / max(curve, 1e-300)
-    for attempt in range(3):
-        n = _within_reach(work, m, reach if attempt < 2 else np.inf)
-        reach *= 16.0
+    slow = PACE * pace * excess
+    for attempt in range(4):
+        if attempt == 0:
+            if not slow < SLOW * reach:
+                continue
+            n = _within_reach(work, m, slow)
+        else:
+            n = _within_reach(work, m, reach if attempt < 3 else np.inf)
+            reach *= 16.0
         available = 0.0
         for s in range(n):
             t = pick[s]
@@ -389,6 +403,7 @@ def descend(
     pivots = 0
     on_edges = 0
     settled = False
+    pace = np.inf
     _gradient(work, tau, outside, m, gradient)
     _curves_along(state, work)
     while True:
@@ -405,12 +420,14 @@ def descend(
         for a in range(p):
             move[a] = -directions[leaving, a] if upward else directions[leaving, a]
         products(work.band, move, TOP, m, z)
-        entering, length, passed = _entering(work, excess, work.curve[leaving], m)
+        entering, length, passed = _entering(work, excess, work.curve[leaving], pace, m)
         if entering < 0:
             # Without the outside rows this direction is unbounded: the band is too narrow. Along an edge of
             # solutions there is nothing to gain.
             return (OK if excess == 0.0 else STALLED), pivots
         pivots += 1
+        if excess > 0.0:
+            pace = length / excess
         on_edges += excess == 0.0
         settled = False
         for t in range(m):
