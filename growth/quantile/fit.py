@@ -243,7 +243,7 @@ def _merged(
     if weight is None or weight.all():
         return collapse(arranged(design, blocks), response, weight)
     members = np.flatnonzero(weight)
-    design, response, weight = design[members], response[members], weight[members]
+    design, response, weight = np.take(design, members, axis=0), response[members], weight[members]
     first, rows, response, weight = collapse(arranged(design, blocks), response, weight)
     return members[first], rows, response, weight
 
