@@ -176,6 +176,7 @@ def initial_state(prepared: Prepared) -> kernel.State:
         below=below,
         width=np.array([max(width, 1e-300), 0.0]),
         room=np.ones(1),
+        pace=np.full(1, np.inf),
         basis=np.full(p, -1),
         vertex=np.zeros(p),
         ties=np.zeros(1, np.int64),

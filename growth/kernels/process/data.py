@@ -81,6 +81,7 @@ class State(NamedTuple):
     below: FloatArray  # (p,) sum of w_i x_i over rows with side -1
     width: FloatArray  # (2,) omega; omega when a search from the last tau's vertex arrived
     room: FloatArray  # (1,) how many times its usual rows the band holds: more where that was too narrow
+    pace: FloatArray  # (1,) length of the last step of a pivot, for each unit of excess
     basis: IntArray  # (p,) basic rows of the last tau, -1 before the first
     vertex: FloatArray  # (p,) coefficients through them
     ties: IntArray  # (1,) how many other rows lay on its hyperplane

@@ -403,7 +403,6 @@ def descend(
     pivots = 0
     on_edges = 0
     settled = False
-    pace = np.inf
     _gradient(work, tau, outside, m, gradient)
     _curves_along(state, work)
     while True:
@@ -420,14 +419,14 @@ def descend(
         for a in range(p):
             move[a] = -directions[leaving, a] if upward else directions[leaving, a]
         products(work.band, move, TOP, m, z)
-        entering, length, passed = _entering(work, excess, work.curve[leaving], pace, m)
+        entering, length, passed = _entering(work, excess, work.curve[leaving], state.pace[0], m)
         if entering < 0:
             # Without the outside rows this direction is unbounded: the band is too narrow. Along an edge of
             # solutions there is nothing to gain.
             return (OK if excess == 0.0 else STALLED), pivots
         pivots += 1
         if excess > 0.0:
-            pace = length / excess
+            state.pace[0] = length / excess
         on_edges += excess == 0.0
         settled = False
         for t in range(m):
