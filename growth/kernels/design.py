@@ -79,6 +79,16 @@ def totals(
 
 
 @kernel
+def place(design: FloatArray, order: IntArray, scale: FloatArray, design_out: FloatArray) -> None:
+    """Write the rows in another order, columns divided by `scale`."""
+    n, p = design_out.shape
+    for i in range(n):
+        row, line = design[order[i]], design_out[i]
+        for a in range(p):
+            line[a] = row[a] / scale[a]
+
+
+@kernel
 def build_tiles(design: FloatArray, tiles_out: NDArray[np.float32]) -> None:
     """Write the tiled single-precision copy, zero rows at the end."""
     n, p = design.shape

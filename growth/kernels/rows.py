@@ -272,19 +272,28 @@ def coded_gram(
 
 
 @search
-def _length(rows: Rows, turned: FloatArray, i: int, row: FloatArray) -> float:
-    p = row.shape[0]
-    line = turned[0, rows.codes[0, i]]
-    for a in range(p):
-        row[a] = line[a]
-    for b in range(1, rows.codes.shape[0]):
-        line = turned[b, rows.codes[b, i]]
-        for a in range(p):
-            row[a] += line[a]
-    s = 0.0
-    for a in range(p):
-        s += row[a] * row[a]
-    return float(np.sqrt(s))
+def _write_lengths(
+    codes: NDArray[np.uint16], turned: FloatArray, row: FloatArray, length_out: NDArray[np.float32]
+) -> None:
+    """Write |sum of turned lines| of every row."""
+    for i in range(length_out.shape[0]):
+        s = 0.0
+        line = turned[0, codes[0, i]]
+        if codes.shape[0] == 2:
+            other = turned[1, codes[1, i]]
+            for a in range(line.shape[0]):
+                part = line[a] + other[a]
+                s += part * part
+        else:
+            for a in range(line.shape[0]):
+                row[a] = line[a]
+            for b in range(1, codes.shape[0]):
+                other = turned[b, codes[b, i]]
+                for a in range(line.shape[0]):
+                    row[a] += other[a]
+            for a in range(line.shape[0]):
+                s += row[a] * row[a]
+        length_out[i] = np.float32(np.sqrt(s))
 
 
 @kernel
@@ -305,6 +314,7 @@ def coded_leverages(
     row : ndarray, shape (p,)
         Scratch.
     """
+    _write_lengths(rows.codes, turned, row, leverage_out)
     for i in range(leverage_out.shape[0]):
-        h = _length(rows, turned, i, row)
+        h = np.float64(leverage_out[i])
         leverage_out[i] = np.float32(h * 1.000001 + 1e-30) if h < fence else np.float32(always)

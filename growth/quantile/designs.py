@@ -81,8 +81,8 @@ class Design(Protocol):
     def take(self, members: IntArray) -> Self:
         """Return some of the rows."""
 
-    def scaled(self, scale: FloatArray) -> Self:
-        """Return the design with columns divided by `scale`."""
+    def placed(self, order: IntArray, scale: FloatArray) -> Self:
+        """Return the rows in another order, columns divided by `scale`."""
 
     def moments(self, weight: FloatArray) -> Moments:
         """Sum over the rows."""
@@ -128,9 +128,11 @@ class DenseDesign:
         """Return some of the rows."""
         return DenseDesign(np.take(self.matrix, members, axis=0))  # an index would take five times as long
 
-    def scaled(self, scale: FloatArray) -> DenseDesign:
-        """Return the design with columns divided by `scale`."""
-        return DenseDesign(self.matrix / scale)
+    def placed(self, order: IntArray, scale: FloatArray) -> DenseDesign:
+        """Return the rows in another order, columns divided by `scale`."""
+        out = np.empty(self.shape)
+        dense.place(self.matrix, order, scale, out)
+        return DenseDesign(out)
 
     def moments(self, weight: FloatArray) -> Moments:
         """Sum over the rows."""
@@ -225,9 +227,10 @@ class CodedDesign:
         codes[:, : members.size] = np.take(self.rows.codes, members, axis=1)
         return CodedDesign(self.rows._replace(codes=codes), members.size)
 
-    def scaled(self, scale: FloatArray) -> CodedDesign:
-        """Return the design with columns divided by `scale`."""
-        return CodedDesign(self.rows._replace(tables=self.rows.tables / scale), self.n)
+    def placed(self, order: IntArray, scale: FloatArray) -> CodedDesign:
+        """Return the rows in another order, columns divided by `scale`."""
+        rows = self.take(order).rows
+        return CodedDesign(rows._replace(tables=rows.tables / scale), self.n)
 
     def moments(self, weight: FloatArray) -> Moments:
         """Sum over the rows."""

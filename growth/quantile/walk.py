@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from growth._types import FloatArray, IntArray
 from growth.errors import ConvergenceError
 from growth.kernels import process as kernel
-from growth.quantile.prepare import Prepared, screened_from
+from growth.quantile.prepare import Prepared, median_of, screened_from
 from growth.quantile.start import Start
 
 WARM_WIDTH = 3.0
@@ -124,8 +124,9 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
         replace(prepared.geometry, center=state.coef.copy()), state.curvature.copy(), float(state.width[0]), n
     )
     halves = [np.arange(middle + 1, m), np.arange(middle - 1, -1, -1)]
+    states = [_copy(state), state]
     tasks = [
-        (work[i % threads], _copy(state), half, float(taus[middle]), target, limit, False, 0)
+        (work[i % threads], states[i], half, float(taus[middle]), target, limit, False, 0)
         for i, half in enumerate(halves)
         if half.size
     ]
@@ -166,9 +167,7 @@ def initial_state(prepared: Prepared) -> kernel.State:
     side = np.where(data.offset32 < 0, np.float32(-1), np.float32(1))
     below = prepared.design.total(np.where(side[:n] < 0, data.weight, 0.0))
     step = max(1, n // 4096)
-    width = float(
-        np.median(np.abs(data.offset32[:n:step]) / np.minimum(data.leverage32[:n:step], kernel.FENCE))
-    )
+    width = median_of(np.abs(data.offset32[:n:step]) / np.minimum(data.leverage32[:n:step], kernel.FENCE))
     return kernel.State(
         coef=data.center.copy(),
         curvature=np.zeros((p, p)),
