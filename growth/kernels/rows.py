@@ -53,12 +53,13 @@ def read_row(rows: Rows, i: int, row_out: FloatArray) -> None:
         for a in range(p):
             row_out[a] = design[i, a]
     else:
+        line = tables[0, codes[0, i]]
         for a in range(p):
-            row_out[a] = 0.0
-        for b in range(codes.shape[0]):
-            c = codes[b, i]
+            row_out[a] = line[a]
+        for b in range(1, codes.shape[0]):
+            line = tables[b, codes[b, i]]
             for a in range(first[b], last[b]):
-                row_out[a] += tables[b, c, a]
+                row_out[a] += line[a]
 
 
 @inlined

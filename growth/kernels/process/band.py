@@ -7,7 +7,7 @@ import numpy as np
 from growth._types import FloatArray
 from growth.kernels.compiler import inlined, inner, search
 from growth.kernels.process.algebra import cholesky, cholesky_solve, dot
-from growth.kernels.process.data import FENCE, TOP, Problem, State, Work
+from growth.kernels.process.data import FENCE, TILE, TOP, Problem, State, Work
 from growth.kernels.rows import read_row
 
 
@@ -22,17 +22,19 @@ def gather(problem: Problem, work: Work, start: int, stop: int) -> None:
         problem.weight,
         problem.leverage32,
     )
-    for t in range(start, stop):
-        i = rows[t]
-        y[t] = searched[i]
-        exact[t] = response[i]
-        w[t] = weight[i]
-        h[t] = min(leverage[i], 1.5 * FENCE)
-        read_row(problem.rows, i, lines[t])
-    for a in range(band.shape[0]):
-        column, line = band[a, start:stop], lines[start:stop, a]
-        for t in range(column.shape[0]):
-            column[t] = line[t]
+    for first in range(start, stop, TILE):  # a few rows at a time, which stay in the nearest cache
+        last = min(first + TILE, stop)
+        for t in range(first, last):
+            i = rows[t]
+            y[t] = searched[i]
+            exact[t] = response[i]
+            w[t] = weight[i]
+            h[t] = min(leverage[i], 1.5 * FENCE)
+            read_row(problem.rows, i, lines[t])
+        for a in range(band.shape[0]):
+            column, line = band[a, first:last], lines[first:last, a]
+            for t in range(column.shape[0]):
+                column[t] = line[t]
 
 
 @search
