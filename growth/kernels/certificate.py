@@ -26,134 +26,20 @@ from numpy.typing import NDArray
 from growth._types import FloatArray, IntArray
 from growth.kernels.bases import Square, lu, solve_transposed
 from growth.kernels.borrowed import borrowed
-from growth.kernels.compiler import inlined, inner, kernel, search
+from growth.kernels.compiler import inlined, inner, kernel
 from growth.kernels.rows import Rows, read_row
 from growth.kernels.sums import add_to, plus, times
+from growth.kernels.tallies import (
+    coded_residuals,
+    dense_residuals,
+    tally,
+    tally_plane,
+    tally_three,
+    tally_two,
+)
 
 MOST_EXACT = 4096
 """Sums of more places would not be exact in single precision."""
-
-
-class Tally(NamedTuple):
-    """The residuals of one row for all taus, counted (integers, held in single precision)."""
-
-    unsettled: np.float32
-    """How many are within their error bound."""
-    negative: np.float32
-    """How many are negative."""
-    places: np.float32
-    """Sum of the places of those: for a row that turns negative once and stays so, those of the last ones."""
-
-
-@search
-def _dense_residuals(
-    base: np.float32, row: FloatArray, turned: NDArray[np.float32], used: IntArray, r_out: NDArray[np.float32]
-) -> None:
-    """Residuals of one row for all taus; zeros in the row cost nothing."""
-    m = r_out.shape[0]
-    q = 0
-    for a in range(row.shape[0]):
-        used[q] = a
-        q += row[a] != 0.0
-    for k in range(m):
-        r_out[k] = base
-    s = 0
-    while s + 3 < q:
-        a0, a1, a2, a3 = used[s], used[s + 1], used[s + 2], used[s + 3]
-        v0, v1, v2, v3 = np.float32(row[a0]), np.float32(row[a1]), np.float32(row[a2]), np.float32(row[a3])
-        for k in range(m):
-            r_out[k] -= v0 * turned[a0, k] + v1 * turned[a1, k] + v2 * turned[a2, k] + v3 * turned[a3, k]
-        s += 4
-    while s < q:
-        a0 = used[s]
-        v0 = np.float32(row[a0])
-        for k in range(m):
-            r_out[k] -= v0 * turned[a0, k]
-        s += 1
-
-
-@search
-def _coded_residuals(
-    base: np.float32, rows: Rows, i: int, tables: NDArray[np.float32], r_out: NDArray[np.float32]
-) -> None:
-    """Residuals of one row for all taus, from tables of fitted values."""
-    for k in range(r_out.shape[0]):
-        r_out[k] = base
-    for b in range(rows.codes.shape[0]):
-        line = tables[b, rows.codes[b, i]]
-        for k in range(r_out.shape[0]):
-            r_out[k] -= line[k]
-
-
-@search
-def _tally(r: NDArray[np.float32], slack: NDArray[np.float32], place: NDArray[np.float32]) -> Tally:
-    unsettled, negative, places = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-    one, zero = np.float32(1.0), np.float32(0.0)
-    for k in range(r.shape[0]):
-        unsettled += one if abs(r[k]) <= slack[k] else zero
-        negative += one if r[k] < zero else zero
-        places += place[k] if r[k] < zero else zero
-    return Tally(unsettled, negative, places)
-
-
-@search
-def _tally_two(
-    base: np.float32,
-    one_line: NDArray[np.float32],
-    other: NDArray[np.float32],
-    slack: NDArray[np.float32],
-    place: NDArray[np.float32],
-) -> Tally:
-    """Tally of base - one_line - other, without storing it."""
-    unsettled, negative, places = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-    one, zero = np.float32(1.0), np.float32(0.0)
-    for k in range(one_line.shape[0]):
-        r = base - (one_line[k] + other[k])
-        unsettled += one if abs(r) <= slack[k] else zero
-        negative += one if r < zero else zero
-        places += place[k] if r < zero else zero
-    return Tally(unsettled, negative, places)
-
-
-@search
-def _tally_three(
-    base: np.float32,
-    one_line: NDArray[np.float32],
-    other: NDArray[np.float32],
-    third: NDArray[np.float32],
-    slack: NDArray[np.float32],
-    place: NDArray[np.float32],
-) -> Tally:
-    """Tally of base - one_line - other - third, without storing it."""
-    unsettled, negative, places = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-    one, zero = np.float32(1.0), np.float32(0.0)
-    for k in range(one_line.shape[0]):
-        r = base - (one_line[k] + other[k] + third[k])
-        unsettled += one if abs(r) <= slack[k] else zero
-        negative += one if r < zero else zero
-        places += place[k] if r < zero else zero
-    return Tally(unsettled, negative, places)
-
-
-@search
-def _tally_plane(
-    base: np.float32,
-    x0: np.float32,
-    line0: NDArray[np.float32],
-    x1: np.float32,
-    line1: NDArray[np.float32],
-    slack: NDArray[np.float32],
-    place: NDArray[np.float32],
-) -> Tally:
-    """Tally of a row of at most two columns, without storing it."""
-    unsettled, negative, places = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-    one, zero = np.float32(1.0), np.float32(0.0)
-    for k in range(line0.shape[0]):
-        r = base - (x0 * line0[k] + x1 * line1[k])
-        unsettled += one if abs(r) <= slack[k] else zero
-        negative += one if r < zero else zero
-        places += place[k] if r < zero else zero
-    return Tally(unsettled, negative, places)
 
 
 class Passing(NamedTuple):
@@ -306,23 +192,23 @@ def sweep(
         base32 = np.float32(base)
         if blocks == 2:
             line0, line1 = tables[0, rows.codes[0, i]], tables[1, rows.codes[1, i]]
-            tally = _tally_two(base32, line0, line1, slack32, place)
+            counts = tally_two(base32, line0, line1, slack32, place)
         elif blocks == 3:
             line0, line1 = tables[0, rows.codes[0, i]], tables[1, rows.codes[1, i]]
-            tally = _tally_three(base32, line0, line1, tables[2, rows.codes[2, i]], slack32, place)
+            counts = tally_three(base32, line0, line1, tables[2, rows.codes[2, i]], slack32, place)
         elif blocks > 0:
-            _coded_residuals(base32, rows, i, tables, r)
-            tally = _tally(r, slack32, place)
+            coded_residuals(base32, rows, i, tables, r)
+            counts = tally(r, slack32, place)
         elif p <= 2:
             x0 = np.float32(rows.design[i, 0])
             x1 = np.float32(rows.design[i, 1]) if p == 2 else np.float32(0.0)
-            tally = _tally_plane(base32, x0, turned32[0], x1, turned32[p - 1], slack32, place)
+            counts = tally_plane(base32, x0, turned32[0], x1, turned32[p - 1], slack32, place)
         else:
-            _dense_residuals(base32, rows.design[i], turned32, used, r)
-            tally = _tally(r, slack32, place)
-        count = np.int64(tally.negative)
-        exact_tally = m <= MOST_EXACT and tally.unsettled == 0.0
-        if exact_tally and 2 * np.int64(tally.places) == count * (2 * m - 1 - count):
+            dense_residuals(base32, rows.design[i], turned32, used, r)
+            counts = tally(r, slack32, place)
+        count = np.int64(counts.negative)
+        exact_tally = m <= MOST_EXACT and counts.unsettled == 0.0
+        if exact_tally and 2 * np.int64(counts.places) == count * (2 * m - 1 - count):
             if blocks > 0:
                 for b in range(blocks):
                     turns[b, rows.codes[b, i], m - count] += w
@@ -334,9 +220,9 @@ def sweep(
                 add_to(row, w, sums[m - count], lost[m - count])
             continue
         if blocks > 0:
-            _coded_residuals(base32, rows, i, tables, r)
+            coded_residuals(base32, rows, i, tables, r)
         elif p <= 2:
-            _dense_residuals(base32, rows.design[i], turned32, used, r)
+            dense_residuals(base32, rows.design[i], turned32, used, r)
         read_row(rows, i, row[:p])
         row[p] = base
         flag[0] = (abs(r[0]) <= slack32[0]) | (r[0] < 0.0)
