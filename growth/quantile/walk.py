@@ -42,12 +42,11 @@ def _band_target(n: int, p: int) -> int:
     return int(20 * p + (0.2 if n < 50_000 else 0.6) * np.sqrt(n * p))
 
 
-def _start_rows(n: int, p: float) -> int:
+def _start_rows(n: int, p: int) -> int:
     """Return how many rows place the start so well that the first band holds no more rows than that.
 
     A fit to s rows is off by about sqrt(p / s) residual deviations, so the band must hold a share of
-    2 sqrt(p / s) of all n rows. Rows of uneven weights tell as much as fewer equal ones (Kish 1965), as if
-    there were more columns.
+    2 sqrt(p / s) of all n rows.
     """
     return min(n, max(4096, int(1.5 * (3.3 * n * np.sqrt(p)) ** (2 / 3))))
 
@@ -64,8 +63,8 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
     n, p = prepared.design.shape
     m = taus.size
     target = _band_target(n, p)
-    limit = n if target >= n else min(n, max(8 * target, _start_rows(n, p)))
-    start_rows = _start_rows(n, p * float(data.weight @ data.weight) / n)
+    start_rows = _start_rows(n, p)
+    limit = n if target >= n else min(n, max(8 * target, start_rows))
     basis = np.zeros((m, p), np.int64)
     counters, status = np.zeros((m, kernel.N_COUNTERS), np.int64), np.zeros(m, np.int64)
 
