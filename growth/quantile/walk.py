@@ -6,6 +6,7 @@ The halves may run in two threads. What is computed never depends on the number 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
@@ -87,6 +88,7 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
                 state,
                 work,
                 taus,
+                scores,
                 order,
                 tau_from,
                 target,
@@ -107,6 +109,8 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
             counters[order] = 0
             state = before
 
+    normal = NormalDist()
+    scores = np.array([normal.inv_cdf(tau) for tau in taus])
     middle = int(np.argmin(np.abs(taus - 0.5)))
     threads = 1 if n_jobs is None else min(2, int(effective_n_jobs(n_jobs)))
     work = [workspace(data) for _ in range(threads)]
@@ -177,6 +181,12 @@ def initial_state(prepared: Prepared) -> kernel.State:
         room=np.ones(1),
         basis=np.full(p, -1),
         vertex=np.zeros(p),
+        trail=np.zeros((kernel.TRAIL, p)),
+        trail_score=np.zeros(kernel.TRAIL),
+        n_trail=np.zeros(1, np.int64),
+        guesses=np.zeros((2, p)),
+        guessed=np.zeros(1, np.bool_),
+        errors=np.zeros(2),
         ties=np.zeros(1, np.int64),
         tile_low=np.full(data.tile_lever.size, -np.inf, np.float32),
         tile_high=np.full(data.tile_lever.size, np.inf, np.float32),

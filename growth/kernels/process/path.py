@@ -9,7 +9,7 @@ from growth._types import FloatArray, IntArray
 from growth.kernels.borrowed import borrowed
 from growth.kernels.compiler import inlined, inner, kernel
 from growth.kernels.design import SINGLE
-from growth.kernels.process.algebra import cholesky, cholesky_solve, metric_norm
+from growth.kernels.process.algebra import metric_norm
 from growth.kernels.process.band import gather, newton, residuals, weighted_sum
 from growth.kernels.process.core import core_first, previous_basis, wake, width_of
 from growth.kernels.process.data import (
@@ -28,6 +28,7 @@ from growth.kernels.process.data import (
     State,
     Work,
 )
+from growth.kernels.process.predict import learn, predict
 from growth.kernels.process.screen import look_again, offenders, screen, split
 from growth.kernels.process.vertex import add_line, crash, descend, select, vertex_coef
 
@@ -394,6 +395,7 @@ def solve_path(
     state: State,
     work: Work,
     taus: FloatArray,
+    scores: FloatArray,
     order: IntArray,
     tau_from: float,
     target: int,
@@ -412,6 +414,8 @@ def solve_path(
     With `cold` the state holds a rough start instead of a solution; `start_rows` of the rows (0: none) bring
     it nearer first.
 
+    `scores` are the normal scores of the taus.
+
     Rows other than basic ones with a residual up to ``problem.near`` are reported with their side in
     ``ties_out`` as (position of tau, row, side): their dual value cannot be read off the residual.
     """
@@ -420,17 +424,12 @@ def solve_path(
     if start_rows > 0:
         _cold_start(problem, state, work, tau_from, start_rows, 0.6 * limit / problem.response.shape[0])
     previous = tau_from
-    step, move = work.vec[12], work.vec[13]
     n_ties_out[0] = 0
     for s in range(order.shape[0]):
         k = order[s]
         tau = taus[k]
-        if not (cold and s == 0) and cholesky(state.curvature, work.factor):
-            for a in range(p):
-                step[a] = (taus[k] - previous) * problem.total[a]
-            cholesky_solve(work.factor, step, move)
-            for a in range(p):
-                state.coef[a] += move[a]
+        if not (cold and s == 0):
+            predict(problem, state, work, tau - previous, scores[k])
         crossing = abs(tau - previous) * problem.response.shape[0]
         m = _solve_tau(problem, state, work, tau, target, limit, cold and s == 0, crossing, counters_out[k])
         previous = taus[k]
@@ -438,6 +437,7 @@ def solve_path(
             status_out[k] = STALLED
             continue
         status_out[k] = OK
+        learn(problem, state, work, scores[k])
         for j in range(p):
             basis_out[k, j] = work.rows[work.basis[j]]
             state.basis[j] = basis_out[k, j]
