@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
 from growth.kernels.borrowed import borrowed
 from growth.kernels.compiler import inlined, inner, kernel
-from growth.kernels.design import SINGLE
 from growth.kernels.process.algebra import metric_norm
 from growth.kernels.process.band import gather, newton, residuals, weighted_sum
 from growth.kernels.process.core import core_first, previous_basis, wake, width_of
@@ -29,7 +27,7 @@ from growth.kernels.process.data import (
     Work,
 )
 from growth.kernels.process.predict import learn, predict
-from growth.kernels.process.screen import look_again, offenders, screen, split
+from growth.kernels.process.screen import look_again, offenders, point_at, screen, split
 from growth.kernels.process.vertex import add_line, crash, descend, select, vertex_coef
 
 ROOM_LOST = 0.9
@@ -110,7 +108,6 @@ def _solve_band(
     outside: FloatArray,
     coef: FloatArray,
     delta: FloatArray,
-    beta: NDArray[np.float32],
     width: np.float32,
     slack: np.float32,
     m: int,
@@ -182,9 +179,7 @@ def _solve_band(
         added = 0
         work.n_listed[0] = 0
         if not everything and (reach > width or margin < 0.0):
-            checked, added = offenders(
-                problem, state, work, beta, coef, width, reach, slack, m, exact, margin
-            )
+            checked, added = offenders(problem, state, work, coef, width, reach, slack, m, exact, margin)
             counters[CHECKED] += checked
             counters[ADDED] += added
         if added == 0:
@@ -233,7 +228,6 @@ def _solve_tau(
     for a in range(p):
         predicted[a] = state.coef[a]
     width_before = state.width[0]
-    beta = work.beta
     for attempt in range(14):
         everything = target >= n
         if failures >= tries and afresh and not everything and state.basis[0] >= 0:
@@ -241,13 +235,7 @@ def _solve_tau(
             for a in range(p):
                 state.coef[a] = state.vertex[a]
             state.width[0] = max(4.0 * width_before, 0.5 * state.width[1])
-        size = problem.offset_max
-        for a in range(p):
-            delta[a] = state.coef[a] - problem.center[a]
-            beta[a] = np.float32(delta[a])
-            size += (p + 3) * problem.column_max[a] * abs(beta[a])
-        # Rounding, and what keeps rows outside the band from ending up near zero.
-        slack = np.float32(SINGLE * size + 1.001 * problem.near)
+        slack = point_at(problem, work, state.coef)
         width = np.float32(np.inf) if everything else np.float32(state.width[0])
         if everything:
             m = n
@@ -255,7 +243,7 @@ def _solve_tau(
             for i in range(n):
                 rows[i] = i
         else:
-            count = screen(problem, state, work, beta, width, slack)
+            count = screen(problem, state, work, width, slack)
             m = split(problem, state, work, count, width, slack)
         counters[PASSES] += 1
         if not everything:
@@ -302,7 +290,6 @@ def _solve_tau(
             outside,
             coef,
             delta,
-            beta,
             width,
             slack,
             m,

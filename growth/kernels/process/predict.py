@@ -10,9 +10,6 @@ that its errors so far allow.
 
 from __future__ import annotations
 
-import numpy as np
-
-from growth._types import FloatArray
 from growth.kernels.compiler import inlined, inner
 from growth.kernels.process.algebra import cholesky, cholesky_solve, metric_norm
 from growth.kernels.process.data import Problem, State, Work
