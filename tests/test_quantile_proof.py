@@ -110,7 +110,7 @@ def _stall(monkeypatch: pytest.MonkeyPatch, position: int, times: int) -> list[i
 
     def stalling(*arguments: object) -> None:
         solve(*arguments)
-        order, status = cast(IntArray, arguments[4]), cast(IntArray, arguments[-1])
+        order, status = cast(IntArray, arguments[5]), cast(IntArray, arguments[-1])
         if position in order and len(calls) < times:
             calls.append(position)
             status[position] = STALLED

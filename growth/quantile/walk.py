@@ -6,6 +6,7 @@ The halves may run in two threads. What is computed never depends on the number 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
@@ -42,13 +43,9 @@ def _band_target(n: int, p: int) -> int:
     return int(20 * p + (0.2 if n < 50_000 else 0.6) * np.sqrt(n * p))
 
 
-def _start_rows(n: int, p: int) -> int:
-    """Return how many rows place the start so well that the first band holds no more rows than that.
-
-    A fit to s rows is off by about sqrt(p / s) residual deviations, so the band must hold a share of
-    2 sqrt(p / s) of all n rows.
-    """
-    return min(n, max(4096, int(1.5 * (3.3 * n * np.sqrt(p)) ** (2 / 3))))
+def _band_limit(n: int, p: int, target: int) -> int:
+    """Return the number of rows from which a band is narrowed: no fewer than the first one holds."""
+    return n if target >= n else min(n, max(8 * target, int(9.0 * np.sqrt(n * p))))
 
 
 def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: Start | None) -> Walked:
@@ -63,8 +60,7 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
     n, p = prepared.design.shape
     m = taus.size
     target = _band_target(n, p)
-    start_rows = _start_rows(n, p)
-    limit = n if target >= n else min(n, max(8 * target, start_rows))
+    limit = _band_limit(n, p, target)
     basis = np.zeros((m, p), np.int64)
     counters, status = np.zeros((m, kernel.N_COUNTERS), np.int64), np.zeros(m, np.int64)
 
@@ -76,7 +72,7 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
         target: int,
         limit: int,
         cold: bool,
-        start_rows: int,
+        far: bool,
     ) -> NDArray[np.int32]:
         room = min(MOST_TIES, n * order.size)
         ties = np.empty((room, 3), np.int32)
@@ -88,12 +84,13 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
                 state,
                 work,
                 taus,
+                scores,
                 order,
                 tau_from,
                 target,
                 limit,
                 cold,
-                start_rows,
+                far,
                 basis,
                 ties,
                 count,
@@ -108,6 +105,8 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
             counters[order] = 0
             state = before
 
+    normal = NormalDist()
+    scores = np.array([normal.inv_cdf(tau) for tau in taus])
     middle = int(np.argmin(np.abs(taus - 0.5)))
     threads = 1 if n_jobs is None else min(2, int(effective_n_jobs(n_jobs)))
     work = [workspace(data) for _ in range(threads)]
@@ -116,8 +115,7 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
     if start is not None:
         state.curvature[:] = start.curvature
         state.width[0] = WARM_WIDTH * start.width
-    near = start_rows if cold else 0
-    found = [walk(work[0], state, np.array([middle]), float(taus[middle]), target, limit, cold, near)]
+    found = [walk(work[0], state, np.array([middle]), float(taus[middle]), target, limit, cold, cold)]
     if start is not None and status[middle] != kernel.OK:
         raise ConvergenceError("The start is too far from the solution.")
     reached = Start(
@@ -126,7 +124,7 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
     halves = [np.arange(middle + 1, m), np.arange(middle - 1, -1, -1)]
     states = [_copy(state), state]
     tasks = [
-        (work[i % threads], states[i], half, float(taus[middle]), target, limit, False, 0)
+        (work[i % threads], states[i], half, float(taus[middle]), target, limit, False, False)
         for i, half in enumerate(halves)
         if half.size
     ]
@@ -137,7 +135,7 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
     failed = np.flatnonzero(status != kernel.OK)
     for k in failed:
         status[k] = kernel.OK
-        found.append(walk(work[0], initial_state(prepared), np.array([k]), float(taus[k]), n, n, True, 0))
+        found.append(walk(work[0], initial_state(prepared), np.array([k]), float(taus[k]), n, n, True, False))
     if (status != kernel.OK).any():
         raise ConvergenceError(
             f"{int(np.count_nonzero(status))} of {m} quantiles found no optimal vertex within the budget."
@@ -178,6 +176,12 @@ def initial_state(prepared: Prepared) -> kernel.State:
         pace=np.full(1, np.inf),
         basis=np.full(p, -1),
         vertex=np.zeros(p),
+        trail=np.zeros((kernel.TRAIL, p)),
+        trail_score=np.zeros(kernel.TRAIL),
+        n_trail=np.zeros(1, np.int64),
+        guesses=np.zeros((2, p)),
+        guessed=np.zeros(1, np.bool_),
+        errors=np.zeros(2),
         ties=np.zeros(1, np.int64),
         tile_low=np.full(data.tile_lever.size, -np.inf, np.float32),
         tile_high=np.full(data.tile_lever.size, np.inf, np.float32),

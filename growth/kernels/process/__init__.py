@@ -13,7 +13,7 @@ j and of no other basic row.
 
 Most rows are nowhere near the hyperplane and their sign is known. Per tau:
 
-1. *Predict* b from the neighbouring tau by a Newton step on tau.
+1. *Predict* b from the neighbouring taus: by a Newton step on tau, and by their trend (``predict.py``).
 2. *Screen* in single precision all rows that are not known to be far away (``screen.py``). Rows with
    |r_i| < omega h_i, where h_i^2 = x_i'(X'WX)^-1 x_i, form the band; all others are summed into one linear
    term (Portnoy & Koenker 1997). The sum over negative rows is carried from tau to tau and changed only by
@@ -51,6 +51,7 @@ from growth.kernels.process.data import (
     OK,
     SEEN,
     TILE,
+    TRAIL,
     Problem,
     State,
     Work,
@@ -64,6 +65,7 @@ __all__ = [
     "OK",
     "SEEN",
     "TILE",
+    "TRAIL",
     "Problem",
     "State",
     "Work",

@@ -23,9 +23,9 @@ The pivoting shares kernels with the start: it comes second, so that it finds th
 def compile_ahead(problem: Problem, state: State, work: Work) -> None:
     """Compile them as the walk calls them."""
     lent = [type_of_borrowed(record) for record in (problem, state, work)]
-    vector, beta = float64[::1], float32[::1]
+    vector = float64[::1]
     kinds = (
-        (*lent, beta, vector, float32, float32, float32, int64, boolean, float64),
+        (*lent, vector, float32, float32, float32, int64, boolean, float64),
         (*lent, float64, vector, vector, int64, int64, boolean),
         (lent[2], int64, float64),
     )

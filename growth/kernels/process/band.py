@@ -126,8 +126,13 @@ def newton(
     coef: FloatArray,
     m: int,
     keep: float,
+    floor: float,
 ) -> bool:
-    """Update the curvature from the band (`keep`: share of the old one) and take chord-Newton steps."""
+    """Update the curvature from the band and take chord-Newton steps.
+
+    `keep` is the share of the old curvature. Directions that the band does not see are not taken for flat: in
+    none of them is the curvature less than a share `floor` of its mean over all.
+    """
     p = coef.shape[0]
     width = state.width[0]
     r, h, w, z, step = work.r, work.h, work.w, work.z, work.step
@@ -136,7 +141,6 @@ def newton(
         inside = abs(r[t]) < width * h[t]
         step[t] = 0.5 * w[t] / (width * h[t]) if inside else 0.0
     _band_gram(work.band, step, m, z, work.fresh)
-    # A small multiple of X'WX keeps directions that the band does not see from being taken for flat.
     trace = 0.0
     trace_gram = 0.0
     for a in range(p):
@@ -144,7 +148,7 @@ def newton(
         trace_gram += problem.gram[a, a]
     if problem.dither > 0.0:
         trace = max(_trace_without_crowd(problem, work, m), 0.01 * trace)
-    ridge = 0.05 * trace / trace_gram
+    ridge = floor * trace / trace_gram
     for a in range(p):
         for b in range(p):
             new = work.fresh[a, b] + ridge * problem.gram[a, b]

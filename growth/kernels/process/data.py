@@ -21,6 +21,7 @@ __all__ = [
     "STALLED",
     "TILE",
     "TOP",
+    "TRAIL",
     "UNPROVEN",
     "Problem",
     "State",
@@ -36,6 +37,9 @@ TOP = cast(int, np.int64(0))
 
 CORE = 25
 """Rows per column among which vertices are sought first."""
+
+TRAIL = 4
+"""How many solutions are remembered."""
 
 SEEN = 192
 """How many screenings are remembered."""
@@ -84,6 +88,12 @@ class State(NamedTuple):
     pace: FloatArray  # (1,) length of the last step of a pivot, for each unit of excess
     basis: IntArray  # (p,) basic rows of the last tau, -1 before the first
     vertex: FloatArray  # (p,) coefficients through them
+    trail: FloatArray  # (TRAIL, p) solutions of the taus before, the latest last
+    trail_score: FloatArray  # (TRAIL,) normal scores of these taus
+    n_trail: IntArray  # (1,)
+    guesses: FloatArray  # (2, p) where the next solution was expected, by two rules
+    guessed: NDArray[np.bool_]  # (1,) whether both are to be compared with it
+    errors: FloatArray  # (2,) mean squared errors of both, in the metric
     ties: IntArray  # (1,) how many other rows lay on its hyperplane
     tile_low: NDArray[np.float32]  # (tiles,) smallest residual when the tile was last looked at
     tile_high: NDArray[np.float32]  # (tiles,) and the largest

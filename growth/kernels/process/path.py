@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from growth._types import FloatArray, IntArray
 from growth.kernels.borrowed import borrowed
 from growth.kernels.compiler import inlined, inner, kernel
-from growth.kernels.design import SINGLE
-from growth.kernels.process.algebra import cholesky, cholesky_solve, metric_norm
+from growth.kernels.process.algebra import dot, metric_norm
 from growth.kernels.process.band import gather, newton, residuals, weighted_sum
 from growth.kernels.process.core import core_first, previous_basis, wake, width_of
 from growth.kernels.process.data import (
@@ -28,8 +27,10 @@ from growth.kernels.process.data import (
     State,
     Work,
 )
-from growth.kernels.process.screen import look_again, offenders, screen, split
+from growth.kernels.process.predict import learn, predict
+from growth.kernels.process.screen import look_again, offenders, point_at, screen, split
 from growth.kernels.process.vertex import add_line, crash, descend, select, vertex_coef
+from growth.kernels.rows import read_row
 
 ROOM_LOST = 0.9
 """From tau to tau a band that was widened because it had been too narrow gives up so much of its room."""
@@ -39,12 +40,20 @@ OTHERS = 8
 """Rows per column in the band that do not lie on a crowded end of the scale."""
 FAR = 30.0
 """A start that is so many widths from the solution does not help."""
-START_ORDER = (0, 4, 2, 6, 1, 5, 3, 7)
-"""Order of every eight rows of a start: the first half, quarter and eighth of all rows are strided."""
-START_PARTS = (8, 8, 4, 4, 2, 1)
-"""Which part of the rows each Newton step of a start uses."""
-START_ROWS = 40
-"""Rows per column that such a part has at least."""
+FLOOR, SAMPLE_FLOOR = 0.05, 1.0
+"""Floor of the curvature in all directions; a sample may miss the few rows that some of them hang on."""
+SAMPLE, SAMPLE_ROWS = 1024, 80
+"""Rows, and rows per column, that the first sample of a start has at least."""
+FIRST_STEPS = 3
+"""So many Newton steps, each smoothed less, lead from least squares to its solution."""
+GROWTH = 4
+"""The next sample is so many times as large."""
+LAST = 8
+"""A sample of one in so many rows is the last."""
+OFF = 3.0
+"""The width after a solution to s rows holds so many times sqrt(p / s) of all rows: three standard errors."""
+LEAP = 4.0
+"""A step of so many widths does not count: its sample is taken again, twice as wide."""
 TRIES = 2
 """So many failures, one after a tau that failed as well, and a tau is tried from the last tau's vertex."""
 
@@ -109,7 +118,6 @@ def _solve_band(
     outside: FloatArray,
     coef: FloatArray,
     delta: FloatArray,
-    beta: NDArray[np.float32],
     width: np.float32,
     slack: np.float32,
     m: int,
@@ -181,9 +189,7 @@ def _solve_band(
         added = 0
         work.n_listed[0] = 0
         if not everything and (reach > width or margin < 0.0):
-            checked, added = offenders(
-                problem, state, work, beta, coef, width, reach, slack, m, exact, margin
-            )
+            checked, added = offenders(problem, state, work, coef, width, reach, slack, m, exact, margin)
             counters[CHECKED] += checked
             counters[ADDED] += added
         if added == 0:
@@ -232,7 +238,6 @@ def _solve_tau(
     for a in range(p):
         predicted[a] = state.coef[a]
     width_before = state.width[0]
-    beta = work.beta
     for attempt in range(14):
         everything = target >= n
         if failures >= tries and afresh and not everything and state.basis[0] >= 0:
@@ -240,13 +245,7 @@ def _solve_tau(
             for a in range(p):
                 state.coef[a] = state.vertex[a]
             state.width[0] = max(4.0 * width_before, 0.5 * state.width[1])
-        size = problem.offset_max
-        for a in range(p):
-            delta[a] = state.coef[a] - problem.center[a]
-            beta[a] = np.float32(delta[a])
-            size += (p + 3) * problem.column_max[a] * abs(beta[a])
-        # Rounding, and what keeps rows outside the band from ending up near zero.
-        slack = np.float32(SINGLE * size + 1.001 * problem.near)
+        slack = point_at(problem, work, state.coef)
         width = np.float32(np.inf) if everything else np.float32(state.width[0])
         if everything:
             m = n
@@ -254,7 +253,7 @@ def _solve_tau(
             for i in range(n):
                 rows[i] = i
         else:
-            count = screen(problem, state, work, beta, width, slack)
+            count = screen(problem, state, work, width, slack)
             m = split(problem, state, work, count, width, slack)
         counters[PASSES] += 1
         if not everything:
@@ -272,7 +271,7 @@ def _solve_tau(
         _outside_term(problem, state, work, tau, m, outside)
         for a in range(p):
             coef[a] = state.coef[a]
-        if not newton(problem, state, work, tau, outside, coef, m, 0.0 if cold else 0.3):
+        if not newton(problem, state, work, tau, outside, coef, m, 0.0 if cold else 0.3, FLOOR):
             state.width[0] *= 2.0
             too_narrow = True
             failures += 1
@@ -301,7 +300,6 @@ def _solve_tau(
             outside,
             coef,
             delta,
-            beta,
             width,
             slack,
             m,
@@ -345,47 +343,81 @@ def _solve_tau(
 
 
 @inner
-def _score_quantile(work: Work, coef: FloatArray, m: int, share: float) -> float:
-    """Return the `share` quantile of |residual| / leverage among the first m band rows."""
+def _width_of_share(work: Work, coef: FloatArray, m: int, share: float) -> float:
+    """Return the width that holds a `share` of the first m band rows."""
     r, h, step, slope, pick = work.r, work.h, work.step, work.slope, work.pick
     residuals(work.band, work.y, coef, TOP, m, r)
     for t in range(m):
         step[t] = abs(r[t]) / h[t]
         slope[t] = 1.0
         pick[t] = t
-    return float(step[select(step, slope, pick, m, max(1.0, share * m))])
+    return float(max(step[select(step, slope, pick, m, max(1.0, min(share, 1.0) * m))], 1e-300))
 
 
 @inlined
-def _cold_start(problem: Problem, state: State, work: Work, tau: float, rows: int, share: float) -> None:
-    """Bring ``state.coef`` from least squares near the solution by Newton steps on `rows` strided rows.
-
-    Those far from the solution make do with a part of the rows, strided as well. Sets the width so that about
-    `share` of all rows fall into the first band.
-    """
-    n, p = problem.response.shape[0], problem.total.shape[0]
-    coef, outside = state.coef, work.vec[9]
+def _sample(
+    problem: Problem, work: Work, tau: float, coef: FloatArray, stride: int, width: float, outside: FloatArray
+) -> int:
+    """List the strided rows within `width` of the hyperplane, sum the others; return the number listed."""
+    n, p = problem.response.shape[0], coef.shape[0]
+    row, rows, lever, weight, y = work.vec[0], work.rows, problem.leverage32, problem.weight, problem.searched
     for a in range(p):
         outside[a] = 0.0
-    stride = max(1, n // rows)
-    m = min(rows, (n + stride - 1) // stride)
-    t = 0
-    for first in START_ORDER:
-        for k in range(first, m, len(START_ORDER)):
-            work.rows[t] = k * stride
-            t += 1
+    m = 0
+    for i in range(stride // 2, n, stride):
+        if width < np.inf:
+            read_row(problem.rows, i, row)
+            r = y[i] - dot(row, coef)
+            if abs(r) > width * lever[i]:
+                f = weight[i] * (tau if r >= 0.0 else tau - 1.0)
+                for a in range(p):
+                    outside[a] += f * row[a]
+                continue
+        rows[m] = i
+        m += 1
+    return m
+
+
+@inlined
+def _approach(problem: Problem, state: State, work: Work, tau: float) -> None:
+    """Bring ``state.coef`` from least squares near the solution, by solutions to growing samples of the rows.
+
+    A solution to s rows is off by about sqrt(p / s) residual deviations: of the next sample, and at last of
+    all rows, only that share matters which lies that near to it.
+    """
+    n, p = problem.response.shape[0], problem.total.shape[0]
+    coef, outside, before, move = state.coef, work.vec[9], work.vec[10], work.vec[11]
+    size = min(n, max(SAMPLE, SAMPLE_ROWS * p))
+    stride = n // size
+    m = _sample(problem, work, tau, coef, stride, np.inf, outside)
     gather(problem, work, TOP, m)
-    quantile = 0.6
-    for part in START_PARTS:
-        some = min(m, max(m // part, START_ROWS * p))
-        state.width[0] = _score_quantile(work, coef, some, quantile)
-        if not newton(problem, state, work, tau, outside, coef, some, 0.0):
-            break
-        quantile *= 0.6
-    state.width[0] = max(_score_quantile(work, coef, m, min(share, 1.0)), 1e-300)
+    share = 1.0
+    for _ in range(FIRST_STEPS):
+        share *= 0.6
+        state.width[0] = _width_of_share(work, coef, m, share)
+        newton(problem, state, work, tau, outside, coef, m, 0.0, SAMPLE_FLOOR)
+    state.width[0] = _width_of_share(work, coef, m, OFF * np.sqrt(p / m))
+    tries = 0
+    while LAST * size < n:
+        stride = max(1, n // (GROWTH * size))
+        m = _sample(problem, work, tau, coef, stride, state.width[0], outside)
+        gather(problem, work, TOP, m)
+        for a in range(p):
+            before[a] = coef[a]
+        solved = newton(problem, state, work, tau, outside, coef, m, 0.0, SAMPLE_FLOOR)
+        for a in range(p):
+            move[a] = coef[a] - before[a]
+        if not (solved and metric_norm(problem.metric, move) < LEAP * state.width[0]) and tries < TRIES:
+            tries += 1  # rows beyond the width have a say
+            for a in range(p):
+                coef[a] = before[a]
+            state.width[0] *= 2.0
+            continue
+        size *= GROWTH
+        state.width[0] = _width_of_share(work, coef, m, OFF * np.sqrt(p * size) / m)
     for a in range(p):
         for b in range(p):
-            state.curvature[a, b] *= n / m
+            state.curvature[a, b] *= stride
 
 
 @kernel
@@ -394,12 +426,13 @@ def solve_path(
     state: State,
     work: Work,
     taus: FloatArray,
+    scores: FloatArray,
     order: IntArray,
     tau_from: float,
     target: int,
     limit: int,
     cold: bool,
-    start_rows: int,
+    far: bool,
     basis_out: IntArray,
     ties_out: NDArray[np.int32],
     n_ties_out: IntArray,
@@ -409,28 +442,25 @@ def solve_path(
     """Solve the taus of `order` one after the other, starting from `state`, which belongs to `tau_from`.
 
     The band aims at `target` rows (all rows: nothing is screened out) and is narrowed above `limit` rows.
-    With `cold` the state holds a rough start instead of a solution; `start_rows` of the rows (0: none) bring
-    it nearer first.
+    With `cold` the state holds a rough start instead of a solution; samples of the rows bring it nearer first
+    if it is `far`.
+
+    `scores` are the normal scores of the taus.
 
     Rows other than basic ones with a residual up to ``problem.near`` are reported with their side in
     ``ties_out`` as (position of tau, row, side): their dual value cannot be read off the residual.
     """
     problem, state, work = borrowed(problem), borrowed(state), borrowed(work)
     p = state.coef.shape[0]
-    if start_rows > 0:
-        _cold_start(problem, state, work, tau_from, start_rows, 0.6 * limit / problem.response.shape[0])
+    if far:
+        _approach(problem, state, work, tau_from)
     previous = tau_from
-    step, move = work.vec[12], work.vec[13]
     n_ties_out[0] = 0
     for s in range(order.shape[0]):
         k = order[s]
         tau = taus[k]
-        if not (cold and s == 0) and cholesky(state.curvature, work.factor):
-            for a in range(p):
-                step[a] = (taus[k] - previous) * problem.total[a]
-            cholesky_solve(work.factor, step, move)
-            for a in range(p):
-                state.coef[a] += move[a]
+        if not (cold and s == 0):
+            predict(problem, state, work, tau - previous, scores[k])
         crossing = abs(tau - previous) * problem.response.shape[0]
         m = _solve_tau(problem, state, work, tau, target, limit, cold and s == 0, crossing, counters_out[k])
         previous = taus[k]
@@ -438,6 +468,7 @@ def solve_path(
             status_out[k] = STALLED
             continue
         status_out[k] = OK
+        learn(problem, state, work, scores[k])
         for j in range(p):
             basis_out[k, j] = work.rows[work.basis[j]]
             state.basis[j] = basis_out[k, j]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from growth._types import FloatArray
 from growth.kernels.compiler import inlined, inner, search
+from growth.kernels.design import SINGLE
 from growth.kernels.process.algebra import dot
 from growth.kernels.process.data import TILE, Problem, State, Work
 from growth.kernels.rows import add_row, read_row
@@ -22,12 +23,31 @@ ROUNDING = np.float32(1.0001)
 """Bounds are widened by this factor against rounding in single precision."""
 
 
+@search
+def point_at(problem: Problem, work: Work, coef: FloatArray) -> np.float32:
+    """Write what single-precision residuals at `coef` need; return by how much these residuals may be off."""
+    rows, beta = problem.rows, work.beta
+    p = coef.shape[0]
+    size = problem.offset_max
+    for a in range(p):
+        beta[a] = np.float32(coef[a] - problem.center[a])
+        size += (p + 3) * problem.column_max[a] * abs(beta[a])
+    for b in range(rows.codes.shape[0]):
+        fitted = work.sums[b]
+        fitted[:] = np.float32(0.0)
+        for a in range(rows.first[b], rows.last[b]):
+            column, f = problem.by_column[b, a], beta[a]
+            for c in range(fitted.shape[0]):
+                fitted[c] += f * column[c]
+    # Rounding, and what keeps rows that seem to be on their side from ending up near zero.
+    return np.float32(SINGLE * size + 1.001 * problem.near)
+
+
 @inlined
-def _look_at(
-    problem: Problem, work: Work, beta: NDArray[np.float32], k: int, residual_out: NDArray[np.float32]
-) -> None:
-    """Single-precision residuals of the rows of tile k."""
+def _look_at(problem: Problem, work: Work, k: int, residual_out: NDArray[np.float32]) -> None:
+    """Single-precision residuals of the rows of tile k at the coefficients pointed at."""
     start = k * TILE
+    beta = work.beta
     p = beta.shape[0]
     even = p - p % 4
     codes, tiles, sums, offset = problem.rows.codes, problem.tiles, work.sums, problem.offset32
@@ -85,19 +105,11 @@ def screen(
     problem: Problem,
     state: State,
     work: Work,
-    beta: NDArray[np.float32],
     width: np.float32,
     slack: np.float32,
 ) -> int:
     """List the rows in the band or on the other side than before; return their number."""
-    rows, lever, side = problem.rows, problem.leverage32, state.side32
-    for b in range(rows.codes.shape[0]):
-        fitted = work.sums[b]
-        fitted[:] = np.float32(0.0)
-        for a in range(rows.first[b], rows.last[b]):
-            column, f = problem.by_column[b, a], beta[a]
-            for c in range(fitted.shape[0]):
-                fitted[c] += f * column[c]
+    lever, side = problem.leverage32, state.side32
     now = _remember(problem, state, work)
     residual, flag, words, listed, residual32 = (
         work.tile,
@@ -121,7 +133,7 @@ def screen(
         if (low > 0.0 and low - moved_by[seen] > room) or (high < 0.0 and high - moved_by[seen] < -room):
             continue
         start = k * TILE
-        _look_at(problem, work, beta, k, residual)
+        _look_at(problem, work, k, residual)
         low, high = np.float32(np.inf), np.float32(-np.inf)
         for i in range(TILE):
             r = residual[i]
@@ -176,7 +188,6 @@ def offenders(
     problem: Problem,
     state: State,
     work: Work,
-    beta: NDArray[np.float32],
     coef: FloatArray,
     width: np.float32,
     reach: np.float32,
@@ -188,8 +199,9 @@ def offenders(
     """Append to the band the outside rows within `reach` whose side at `coef` is not the assumed one.
 
     Rows up to `margin` on their side count as well. Others that the exact responses put next to the
-    hyperplane are listed.
+    hyperplane are listed. Single-precision residuals at `coef` tell which rows are looked at exactly.
     """
+    there = point_at(problem, work, coef)
     side, lever = state.side32, problem.leverage32
     p = coef.shape[0]
     row = work.vec[0]
@@ -215,14 +227,22 @@ def offenders(
         if low > room or high < -room:
             continue
         start = k * TILE
-        if seen != now:
-            _look_at(problem, work, beta, k, residual)
+        if seen == now:
             for i in range(TILE):
-                residual32[start + i] = residual[i]
+                distance = residual32[start + i] * side[start + i]
+                h = lever[start + i]
+                flag[i] = (distance < reach * h + slack + further) & (distance >= width * h + slack)
+            some = 0
+            for j in range(TILE // 8):
+                some |= words[j]
+            if some == 0:
+                continue
+        else:
+            for i in range(TILE):
+                flag[i] = 1
+        _look_at(problem, work, k, residual)
         for i in range(TILE):
-            distance = residual32[start + i] * side[start + i]
-            h = lever[start + i]
-            flag[i] = (distance < reach * h + slack + further) & (distance >= width * h + slack)
+            flag[i] &= residual[i] * side[start + i] < there + further
         for j in range(TILE // 8):
             if words[j] == 0:
                 continue
