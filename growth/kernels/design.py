@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
-from growth.kernels.compiler import kernel
+from growth.kernels.compiler import kernel, search
 
 TILE = 64
 """Rows per tile of the single-precision copy of the design."""
@@ -20,41 +20,37 @@ SINGLE = 1.2e-7
 """Twice the unit round-off of single precision: bounds the error of single-precision residuals."""
 
 
-@kernel
-def moments(
-    design: FloatArray,
-    weight: FloatArray,
-    used: IntArray,
-    gram_out: FloatArray,
-    total_out: FloatArray,
-    abs_out: FloatArray,
-    max_out: FloatArray,
-) -> None:
-    """Write X'WX, the weighted column sums, those of absolute values, and the largest absolute values.
+@search
+def _add_products(block: FloatArray, weighted: FloatArray, gram_out: FloatArray) -> None:
+    """Add the products of all pairs of columns, each a row of the block."""
+    for a in range(block.shape[0]):
+        column = weighted[a]
+        for b in range(a + 1):
+            other = block[b]
+            s = 0.0
+            for i in range(TILE):
+                s += column[i] * other[i]
+            gram_out[a, b] += s
 
-    Zeros in the design cost nothing. `used`, shape (p,), is scratch.
-    """
+
+@kernel
+def products(
+    design: FloatArray, weight: FloatArray, block: FloatArray, weighted: FloatArray, gram_out: FloatArray
+) -> None:
+    """Write X'WX. `block` and `weighted`, shape (p, TILE), are scratch."""
     n, p = design.shape
     gram_out[:, :] = 0.0
-    total_out[:] = 0.0
-    abs_out[:] = 0.0
-    max_out[:] = 0.0
-    for i in range(n):
-        q = 0
-        w = weight[i]
-        for a in range(p):
-            v = design[i, a]
-            if v != 0.0:
-                used[q] = a
-                q += 1
-                total_out[a] += w * v
-                abs_out[a] += w * abs(v)
-                max_out[a] = max(max_out[a], abs(v))
-        for s in range(q):
-            a = used[s]
-            f = w * design[i, a]
-            for t in range(s + 1):
-                gram_out[a, used[t]] += f * design[i, used[t]]
+    for start in range(0, n, TILE):
+        stop = min(TILE, n - start)
+        for i in range(stop):
+            for a in range(p):
+                block[a, i] = design[start + i, a]
+                weighted[a, i] = weight[start + i] * block[a, i]
+        for i in range(stop, TILE):
+            for a in range(p):
+                block[a, i] = 0.0
+                weighted[a, i] = 0.0
+        _add_products(block, weighted, gram_out)
     for a in range(p):
         for b in range(a):
             gram_out[b, a] = gram_out[a, b]

@@ -137,10 +137,9 @@ class DenseDesign:
     def moments(self, weight: FloatArray) -> Moments:
         """Sum over the rows."""
         p = self.matrix.shape[1]
-        gram, sums = np.empty((p, p)), Totals(np.empty(p), np.empty(p), np.empty(p))
-        used = np.empty(p, np.int64)
-        dense.moments(self.matrix, weight, used, gram, sums.total, sums.total_abs, sums.largest)
-        return Moments(gram, sums)
+        gram, block, weighted = np.empty((p, p)), np.empty((p, dense.TILE)), np.empty((p, dense.TILE))
+        dense.products(self.matrix, weight, block, weighted, gram)
+        return Moments(gram, self.totals(weight))
 
     def totals(self, weight: FloatArray) -> Totals:
         """Sum over the rows, without products."""
