@@ -140,6 +140,18 @@ def test_of_several_solutions_the_limit_from_below() -> None:
         assert process.coef[0, 0] == 2.0
 
 
+@pytest.mark.parametrize(("groups", "size"), [(2, 1_000), (4, 3_000), (8, 1_000)])
+def test_in_groups_the_limit_from_below_at_every_tau(groups: int, size: int) -> None:
+    """tau * size is a whole number: of the two values around it the lower one, even if no other is near."""
+    rng = np.random.default_rng(1)
+    group = np.repeat(np.arange(groups), size)
+    response = rng.normal(250.0, 30.0, group.size)
+    process = fit_quantiles(np.eye(groups)[group], response, GRID)
+    lower = np.round(GRID * size).astype(int) - 1
+    for g in range(groups):
+        np.testing.assert_allclose(process.coef[:, g], np.sort(response[group == g])[lower], rtol=1e-14)
+
+
 @pytest.mark.parametrize("kind", ["weighted", "counted", "integer_ties", "splines", "gaussian"])
 def test_threads_do_not_matter(kind: str) -> None:
     for n in (200, 2_500):

@@ -279,8 +279,9 @@ def prepare(
     order = np.arange(n)
     if n > screened_from(len(divisor)) and len(divisor) > 1:  # for one column they are not screened
         order = _by_residual(offset, leverage, spread)
-        response, relative, weight = response[order], relative[order], weight[order]
-        offset, leverage = offset[order], leverage[order]
+        response, offset, leverage = response.take(order), offset.take(order), leverage.take(order)
+        if weight.min() < weight.max():
+            relative, weight = relative.take(order), weight.take(order)
     design = design.placed(order, divisor)
     tiles = -(-n // kernel.TILE)
     crowds = _crowds(response)

@@ -421,9 +421,9 @@ def descend(
         products(work.band, move, TOP, m, z)
         entering, length, passed = _entering(work, excess, work.curve[leaving], state.pace[0], m)
         if entering < 0:
-            # Without the outside rows this direction is unbounded: the band is too narrow. Along an edge of
-            # solutions there is nothing to gain.
-            return (OK if excess == 0.0 else STALLED), pivots
+            # Without the other rows this direction, or this edge of solutions, has no end: the band is too
+            # narrow. Among all rows an edge without an end is one of rounding.
+            return (OK if excess == 0.0 and m == problem.response.shape[0] else STALLED), pivots
         pivots += 1
         if excess > 0.0:
             state.pace[0] = length / excess
