@@ -10,6 +10,7 @@ import naive
 import numpy as np
 import problems
 import pytest
+from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
 from growth.errors import ConvergenceError
@@ -26,13 +27,19 @@ SAME_DUAL = 1e-9
 """Duals solve a p x p system in another order of operations."""
 
 
-def _spoil(monkeypatch: pytest.MonkeyPatch, change: Callable[[IntArray], None]) -> None:
-    """Let the walk return other bases than it found."""
+def _spoil(
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[IntArray], None],
+    change_ties: Callable[[NDArray[np.int32]], None] | None = None,
+) -> None:
+    """Let the walk return other bases than it found, or other sides of rows on the hyperplanes."""
     walk = fit.walk_taus
 
     def spoiled(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: Start | None) -> Walked:
         walked = walk(prepared, taus, n_jobs, start)
         change(walked.basis)
+        if change_ties is not None:
+            change_ties(walked.ties)
         return walked
 
     monkeypatch.setattr(fit, "walk_taus", spoiled)
@@ -76,6 +83,21 @@ def test_a_singular_basis_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     _spoil(monkeypatch, repeat)
     with pytest.raises(ConvergenceError, match=r"tau = 0\.9, relative gap (inf|nan)"):
         fit_quantiles(problem.design, problem.response, TAUS)
+
+
+def test_a_row_has_one_side_or_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sides count by their sign: the walk cannot make a row weigh more than once in the proof."""
+    problem = problems.make("integer_ties", 1_500, 8, 0)
+    honest = fit_quantiles(problem.design, problem.response, TAUS)
+
+    def exaggerate(ties: NDArray[np.int32]) -> None:
+        assert (ties[:, 2] < 0).any()
+        ties[:, 2] *= 40
+
+    _spoil(monkeypatch, lambda basis: None, exaggerate)
+    spoiled = fit_quantiles(problem.design, problem.response, TAUS)
+    np.testing.assert_array_equal(spoiled.dual, honest.dual)
+    np.testing.assert_array_equal(spoiled.relative_gap, honest.relative_gap)
 
 
 def test_the_twin_refuses_them_too() -> None:

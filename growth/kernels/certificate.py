@@ -297,8 +297,8 @@ def near_sides(
     for t in range(ties.shape[0]):
         k, i = ties[t, 0], ties[t, 1]
         s = _found(near, first[i], k, i)
-        if s >= 0:
-            side_out[s] = ties[t, 2]
+        if s >= 0 and ties[t, 2] != 0:
+            side_out[s] = 1 if ties[t, 2] > 0 else -1
     for k in range(basis.shape[0]):
         for j in range(basis.shape[1]):
             s = _found(near, first[basis[k, j]], k, basis[k, j])
@@ -353,14 +353,14 @@ def duality_gaps(
         counted = taus[k] if r >= 0.0 else taus[k] - 1.0
         if side == 0:
             excess_out[k] += 1.0
-            read_row(rows, i, row)
-            add_to(row, -weight[i] * counted, gradient[k], lost[k])
+            missing = -counted
         else:
             d = taus[k] if side > 0 else taus[k] - 1.0
-            if d != counted:
-                read_row(rows, i, row)
-                add_to(row, weight[i] * side, gradient[k], lost[k])
+            missing = float(side) if d != counted else 0.0
             gap_out[k] += weight[i] * (counted - d) * r
+        if missing != 0.0:
+            read_row(rows, i, row)
+            add_to(row, weight[i] * missing, gradient[k], lost[k])
     for k in range(m):
         complete = excess_out[k] == p
         for j in range(p):
