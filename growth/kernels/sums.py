@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from growth._types import FloatArray
-from growth.kernels.compiler import inlined
+from growth.kernels.compiler import inlined, inner
 
 __all__ = ["add_to", "plus", "times"]
 
@@ -30,7 +30,7 @@ def times(a: float, b: float) -> tuple[float, float]:
     return total, ((a_high * b_high - total) + a_high * b_low + a_low * b_high) + a_low * b_low
 
 
-@inlined
+@inner
 def add_to(row: FloatArray, factor: float, sum_out: FloatArray, lost_out: FloatArray) -> None:
     """Add a multiple of a row to a sum, and what the sum loses to another."""
     for a in range(row.shape[0]):

@@ -1,6 +1,7 @@
 """The residuals of one row for all taus, counted.
 
-Sums may be reassociated: counts are whole numbers, and residuals within their error bound are computed again.
+The ways in which most rows are kept have a tally each that does not store the residuals. Sums may be
+reassociated: counts are whole numbers, and residuals within their error bound are computed again.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ Most rows are nowhere near the hyperplane and their sign is known. Per tau:
 5. *Prove* that no row outside the band changed sides: |x_i'delta| <= h_i |delta|_{X'WX}; rows that neither
    this bound nor a single-precision residual settles are checked one by one, and offenders join the band.
 
-The first tau is approached from least squares, by solutions to growing samples of the rows.
+The first tau is approached from least squares, by solutions to growing samples of the rows (``approach.py``).
 
 Where the density of the responses at the hyperplane changes abruptly from one tau to the next, as where the
 hyperplane comes to lie along a floor of the scale, predictions and Newton steps fail. The search then goes

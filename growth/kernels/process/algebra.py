@@ -8,6 +8,20 @@ from growth._types import FloatArray
 from growth.kernels.compiler import inner, search
 
 
+@inner
+def copy(v: FloatArray, copy_out: FloatArray) -> None:
+    """Copy a vector: the compiler takes in a call far sooner than a loop."""
+    for i in range(v.shape[0]):
+        copy_out[i] = v[i]
+
+
+@inner
+def difference(a: FloatArray, b: FloatArray, difference_out: FloatArray) -> None:
+    """Write a - b."""
+    for i in range(a.shape[0]):
+        difference_out[i] = a[i] - b[i]
+
+
 @search
 def dot(a: FloatArray, b: FloatArray) -> float:
     """Return the scalar product."""

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from growth._types import FloatArray, IntArray
 from growth.kernels.borrowed import borrowed
 from growth.kernels.compiler import inlined, inner, kernel
-from growth.kernels.process.algebra import dot, metric_norm
+from growth.kernels.process.algebra import copy, difference, metric_norm
+from growth.kernels.process.approach import approach
 from growth.kernels.process.band import gather, newton, residuals, weighted_sum
 from growth.kernels.process.core import core_first, previous_basis, wake, width_of
 from growth.kernels.process.data import (
@@ -29,8 +30,7 @@ from growth.kernels.process.data import (
 )
 from growth.kernels.process.predict import learn, predict
 from growth.kernels.process.screen import look_again, offenders, point_at, screen, split
-from growth.kernels.process.vertex import add_line, crash, descend, select, vertex_coef
-from growth.kernels.rows import read_row
+from growth.kernels.process.vertex import add_line, crash, descend, vertex_coef
 
 ROOM_LOST = 0.9
 """From tau to tau a band that was widened because it had been too narrow gives up so much of its room."""
@@ -40,20 +40,8 @@ OTHERS = 8
 """Rows per column in the band that do not lie on a crowded end of the scale."""
 FAR = 30.0
 """A start that is so many widths from the solution does not help."""
-FLOOR, SAMPLE_FLOOR = 0.05, 1.0
-"""Floor of the curvature in all directions; a sample may miss the few rows that some of them hang on."""
-SAMPLE, SAMPLE_ROWS = 1024, 80
-"""Rows, and rows per column, that the first sample of a start has at least."""
-FIRST_STEPS = 3
-"""So many Newton steps, each smoothed less, lead from least squares to its solution."""
-GROWTH = 4
-"""The next sample is so many times as large."""
-LAST = 8
-"""A sample of one in so many rows is the last."""
-OFF = 3.0
-"""The width after a solution to s rows holds so many times sqrt(p / s) of all rows: three standard errors."""
-LEAP = 4.0
-"""A step of so many widths does not count: its sample is taken again, twice as wide."""
+FLOOR = 0.05
+"""Floor of the curvature in all directions."""
 TRIES = 2
 """So many failures, one after a tau that failed as well, and a tau is tried from the last tau's vertex."""
 
@@ -109,6 +97,22 @@ def _counted(problem: Problem, state: State, work: Work, target: int, limit: int
     return float(max(min(float(m), enough), m * min(1.0, 4.0 * target / limit), 1.0))
 
 
+@inner
+def _from_basis(work: Work, tau: float, core: int, m: int, coef: FloatArray, outside: FloatArray) -> None:
+    """Go to the vertex of the basis, with the first `core` rows of the band awake and the others asleep."""
+    r, sign, w, basis = work.r, work.sign, work.w, work.basis
+    for t in range(core, m):
+        sign[t] = -1.0 if r[t] < 0.0 else 1.0
+        add_line(work, t, w[t] * (tau if r[t] >= 0.0 else tau - 1.0), outside)
+    vertex_coef(work, work.y, coef)
+    residuals(work.band, work.y, coef, TOP, core, r)
+    for t in range(core):
+        sign[t] = 1.0 if r[t] >= 0.0 else -1.0
+    for j in range(basis.shape[0]):
+        sign[basis[j]] = 0.0
+        r[basis[j]] = 0.0
+
+
 @inlined
 def _solve_band(
     problem: Problem,
@@ -149,17 +153,8 @@ def _solve_band(
             core = m
             if not crash(work, m, state.width[0]):
                 return STALLED, m
-    r, sign, w, basis = work.r, work.sign, work.w, work.basis
-    for t in range(core, m):
-        sign[t] = -1.0 if r[t] < 0.0 else 1.0
-        add_line(work, t, w[t] * (tau if r[t] >= 0.0 else tau - 1.0), outside)
-    vertex_coef(work, work.y, coef)
-    residuals(work.band, work.y, coef, TOP, core, r)
-    for t in range(core):
-        sign[t] = 1.0 if r[t] >= 0.0 else -1.0
-    for j in range(p):
-        sign[basis[j]] = 0.0
-        r[basis[j]] = 0.0
+    _from_basis(work, tau, core, m, coef, outside)
+    r, sign = work.r, work.sign
     exact = problem.dither == 0.0
     for _ in range(60):
         budget = 300 + 40 * p + core // 20
@@ -183,8 +178,7 @@ def _solve_band(
                 core += 1
         if core > asleep:
             continue
-        for a in range(p):
-            delta[a] = coef[a] - state.coef[a]
+        difference(coef, state.coef, delta)
         reach = np.float32(1.0001 * metric_norm(problem.metric, delta))
         added = 0
         work.n_listed[0] = 0
@@ -196,8 +190,7 @@ def _solve_band(
             if exact:
                 return OK, m
             _commit(problem, state, work, m)
-            for a in range(p):
-                work.vec[8, a] = coef[a]
+            copy(coef, work.vec[8])
             exact = True
             continue
         if m + added > work.rows.shape[0]:
@@ -235,15 +228,13 @@ def _solve_tau(
     still = np.inf
     tries = TRIES if state.room[0] == 1.0 else 1
     coef, outside, delta, predicted = work.vec[7], work.vec[9], work.vec[10], work.vec[11]
-    for a in range(p):
-        predicted[a] = state.coef[a]
+    copy(state.coef, predicted)
     width_before = state.width[0]
     for attempt in range(14):
         everything = target >= n
         if failures >= tries and afresh and not everything and state.basis[0] >= 0:
             afresh = False  # where the density changes abruptly predictions fail; a vertex is never far off
-            for a in range(p):
-                state.coef[a] = state.vertex[a]
+            copy(state.vertex, state.coef)
             state.width[0] = max(4.0 * width_before, 0.5 * state.width[1])
         slack = point_at(problem, work, state.coef)
         width = np.float32(np.inf) if everything else np.float32(state.width[0])
@@ -269,18 +260,16 @@ def _solve_tau(
         work.visit[0] += 1
         gather(problem, work, TOP, m)
         _outside_term(problem, state, work, tau, m, outside)
-        for a in range(p):
-            coef[a] = state.coef[a]
+        copy(state.coef, coef)
         if not newton(problem, state, work, tau, outside, coef, m, 0.0 if cold else 0.3, FLOOR):
             state.width[0] *= 2.0
             too_narrow = True
             failures += 1
             counters[RETRIES] += 1
             continue
-        for a in range(p):
-            if not afresh:
-                coef[a] = state.coef[a]
-            delta[a] = coef[a] - state.coef[a]
+        if not afresh:
+            copy(state.coef, coef)
+        difference(coef, state.coef, delta)
         moved = metric_norm(problem.metric, delta)
         if state.basis[0] < 0 and not cold and (moved > FAR * state.width[0] or failures > 4):
             break  # the start is that of another problem
@@ -313,19 +302,16 @@ def _solve_tau(
             failures += 1
             counters[RETRIES] += 1
             if status == UNPROVEN and afresh:  # optimal but for rows outside: a better place to screen from
-                for a in range(p):
-                    state.coef[a] = coef[a]
+                copy(coef, state.coef)
             else:
                 state.width[0] *= 2.0
                 too_narrow = True
             continue
         if problem.dither == 0.0:
             _commit(problem, state, work, m)
-            for a in range(p):
-                state.coef[a] = coef[a]
+            copy(coef, state.coef)
         else:
-            for a in range(p):
-                state.coef[a] = work.vec[8, a]
+            copy(work.vec[8], state.coef)
         counters[BAND] = m
         if not everything:
             state.room[0] = min(
@@ -336,88 +322,43 @@ def _solve_tau(
             state.width[0] *= min(2.0, max(narrowed if afresh else 1.0 / 32.0, aim))
         return m
     # Leave a sane state to the next tau; this one is solved from scratch later.
-    for a in range(p):
-        state.coef[a] = predicted[a]
+    copy(predicted, state.coef)
     state.width[0] = width_before
     return -1
 
 
 @inner
-def _width_of_share(work: Work, coef: FloatArray, m: int, share: float) -> float:
-    """Return the width that holds a `share` of the first m band rows."""
-    r, h, step, slope, pick = work.r, work.h, work.step, work.slope, work.pick
-    residuals(work.band, work.y, coef, TOP, m, r)
+def _report_tie(k: int, i: int, above: bool, ties_out: NDArray[np.int32], n_ties_out: IntArray) -> None:
+    n = n_ties_out[0]
+    if n < ties_out.shape[0]:
+        ties_out[n, 0] = k
+        ties_out[n, 1] = i
+        ties_out[n, 2] = 1 if above else -1
+    n_ties_out[0] += 1
+
+
+@inner
+def _report_ties(
+    problem: Problem,
+    state: State,
+    work: Work,
+    k: int,
+    m: int,
+    ties_out: NDArray[np.int32],
+    n_ties_out: IntArray,
+) -> None:
+    """List the rows on the hyperplane that are not basic, with their sides."""
+    before = n_ties_out[0]
+    sign, r, rows, side, near = work.sign, work.r, work.rows, state.side32, problem.near
     for t in range(m):
-        step[t] = abs(r[t]) / h[t]
-        slope[t] = 1.0
-        pick[t] = t
-    return float(max(step[select(step, slope, pick, m, max(1.0, min(share, 1.0) * m))], 1e-300))
-
-
-@inlined
-def _sample(
-    problem: Problem, work: Work, tau: float, coef: FloatArray, stride: int, width: float, outside: FloatArray
-) -> int:
-    """List the strided rows within `width` of the hyperplane, sum the others; return the number listed."""
-    n, p = problem.response.shape[0], coef.shape[0]
-    row, rows, lever, weight, y = work.vec[0], work.rows, problem.leverage32, problem.weight, problem.searched
-    for a in range(p):
-        outside[a] = 0.0
-    m = 0
-    for i in range(stride // 2, n, stride):
-        if width < np.inf:
-            read_row(problem.rows, i, row)
-            r = y[i] - dot(row, coef)
-            if abs(r) > width * lever[i]:
-                f = weight[i] * (tau if r >= 0.0 else tau - 1.0)
-                for a in range(p):
-                    outside[a] += f * row[a]
-                continue
-        rows[m] = i
-        m += 1
-    return m
-
-
-@inlined
-def _approach(problem: Problem, state: State, work: Work, tau: float) -> None:
-    """Bring ``state.coef`` from least squares near the solution, by solutions to growing samples of the rows.
-
-    A solution to s rows is off by about sqrt(p / s) residual deviations: of the next sample, and at last of
-    all rows, only that share matters which lies that near to it.
-    """
-    n, p = problem.response.shape[0], problem.total.shape[0]
-    coef, outside, before, move = state.coef, work.vec[9], work.vec[10], work.vec[11]
-    size = min(n, max(SAMPLE, SAMPLE_ROWS * p))
-    stride = n // size
-    m = _sample(problem, work, tau, coef, stride, np.inf, outside)
-    gather(problem, work, TOP, m)
-    share = 1.0
-    for _ in range(FIRST_STEPS):
-        share *= 0.6
-        state.width[0] = _width_of_share(work, coef, m, share)
-        newton(problem, state, work, tau, outside, coef, m, 0.0, SAMPLE_FLOOR)
-    state.width[0] = _width_of_share(work, coef, m, OFF * np.sqrt(p / m))
-    tries = 0
-    while LAST * size < n:
-        stride = max(1, n // (GROWTH * size))
-        m = _sample(problem, work, tau, coef, stride, state.width[0], outside)
-        gather(problem, work, TOP, m)
-        for a in range(p):
-            before[a] = coef[a]
-        solved = newton(problem, state, work, tau, outside, coef, m, 0.0, SAMPLE_FLOOR)
-        for a in range(p):
-            move[a] = coef[a] - before[a]
-        if not (solved and metric_norm(problem.metric, move) < LEAP * state.width[0]) and tries < TRIES:
-            tries += 1  # rows beyond the width have a say
-            for a in range(p):
-                coef[a] = before[a]
-            state.width[0] *= 2.0
-            continue
-        size *= GROWTH
-        state.width[0] = _width_of_share(work, coef, m, OFF * np.sqrt(p * size) / m)
-    for a in range(p):
-        for b in range(p):
-            state.curvature[a, b] *= stride
+        if sign[t] != 0.0 and abs(r[t]) <= near:
+            _report_tie(k, rows[t], sign[t] > 0.0, ties_out, n_ties_out)
+    if problem.dither == 0.0:
+        state.ties[0] = n_ties_out[0] - before
+        return
+    for t in range(work.n_listed[0]):
+        i = work.listed[t]
+        _report_tie(k, i, side[i] > 0, ties_out, n_ties_out)
 
 
 @kernel
@@ -453,7 +394,7 @@ def solve_path(
     problem, state, work = borrowed(problem), borrowed(state), borrowed(work)
     p = state.coef.shape[0]
     if far:
-        _approach(problem, state, work, tau_from)
+        approach(problem, state, work, tau_from)
     previous = tau_from
     n_ties_out[0] = 0
     for s in range(order.shape[0]):
@@ -473,21 +414,4 @@ def solve_path(
             basis_out[k, j] = work.rows[work.basis[j]]
             state.basis[j] = basis_out[k, j]
             state.vertex[j] = state.coef[j]
-        before = n_ties_out[0]
-        sign, r, rows, near = work.sign, work.r, work.rows, problem.near
-        for t in range(m):
-            if sign[t] != 0.0 and abs(r[t]) <= near:
-                if n_ties_out[0] < ties_out.shape[0]:
-                    ties_out[n_ties_out[0], 0] = k
-                    ties_out[n_ties_out[0], 1] = rows[t]
-                    ties_out[n_ties_out[0], 2] = 1 if sign[t] > 0.0 else -1
-                n_ties_out[0] += 1
-        if problem.dither == 0.0:
-            state.ties[0] = n_ties_out[0] - before
-            continue
-        for t in range(work.n_listed[0]):
-            if n_ties_out[0] < ties_out.shape[0]:
-                ties_out[n_ties_out[0], 0] = k
-                ties_out[n_ties_out[0], 1] = work.listed[t]
-                ties_out[n_ties_out[0], 2] = 1 if state.side32[work.listed[t]] > 0 else -1
-            n_ties_out[0] += 1
+        _report_ties(problem, state, work, k, m, ties_out, n_ties_out)

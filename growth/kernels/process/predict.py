@@ -11,7 +11,7 @@ that its errors so far allow.
 from __future__ import annotations
 
 from growth.kernels.compiler import inlined, inner
-from growth.kernels.process.algebra import cholesky, cholesky_solve, metric_norm
+from growth.kernels.process.algebra import cholesky, cholesky_solve, copy, difference, metric_norm
 from growth.kernels.process.data import Problem, State, Work
 
 LATEST = 0.4
@@ -34,11 +34,9 @@ def predict(problem: Problem, state: State, work: Work, step: float, score: floa
     elif known < 2:
         return
     else:
-        for a in range(p):
-            newton[a] = state.coef[a]
+        copy(state.coef, newton)
     if known < 2:
-        for a in range(p):
-            state.coef[a] = newton[a]
+        copy(newton, state.coef)
         return
     state.guessed[0] = True
     last, first = known - 1, 0
@@ -54,12 +52,10 @@ def predict(problem: Problem, state: State, work: Work, step: float, score: floa
 @inner
 def learn(problem: Problem, state: State, work: Work, score: float) -> None:
     """Compare the guesses with the solution in ``state.coef``, and remember it."""
-    p = state.coef.shape[0]
     miss = work.vec[12]
     if state.guessed[0]:
         for k in range(2):
-            for a in range(p):
-                miss[a] = state.guesses[k, a] - state.coef[a]
+            difference(state.guesses[k], state.coef, miss)
             error = metric_norm(problem.metric, miss) ** 2
             old = state.errors[k]
             state.errors[k] = error if old == 0.0 else (1.0 - LATEST) * old + LATEST * error
@@ -69,9 +65,7 @@ def learn(problem: Problem, state: State, work: Work, score: float) -> None:
         last -= 1
         for k in range(last):
             scores[k] = scores[k + 1]
-            for a in range(p):
-                trail[k, a] = trail[k + 1, a]
+            copy(trail[k + 1], trail[k])
     scores[last] = score
-    for a in range(p):
-        trail[last, a] = state.coef[a]
+    copy(state.coef, trail[last])
     state.n_trail[0] = last + 1
