@@ -201,6 +201,7 @@ def _loaded_by(statement: str) -> set[str]:
         ("import growth; growth.GrowthError, growth.GrowthWarning", LIBRARIES),
         ("import growth; growth.GrowthSpec", LIBRARIES - {"numpy", "pydantic"}),
         ("import growth; growth.run", HEAVY | {"pandas", "pyarrow", "typer", "rich"}),
+        ("import growth.quantile", {"joblib", "sklearn", "polars", "pandas", "pyarrow", "pydantic"}),
         ("import growth.report", HEAVY | {"pandas", "pyarrow", "typer"}),
         ("import growth.plot", HEAVY | {"pandas", "pyarrow", "typer"}),
         ("import growth.diagnose", HEAVY | {"pandas", "pyarrow", "typer", "rich"}),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from numba import config
@@ -93,7 +94,7 @@ def test_an_empty_cache_is_filled_by_two(monkeypatch: pytest.MonkeyPatch) -> Non
         return started[-1]
 
     monkeypatch.delenv(warm.ALONE, raising=False)
-    monkeypatch.setattr(warm, "cpu_count", lambda: 2)
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
     monkeypatch.setattr(warm, "_is_compiled", lambda: False)
     monkeypatch.setattr(warm, "_compile_the_walk", lambda: walked.append(True))
     monkeypatch.setattr(warm.subprocess, "Popen", start)
@@ -113,7 +114,7 @@ def test_it_does_without(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     monkeypatch.setattr(warm, "_is_compiled", lambda: False)
     monkeypatch.setattr(warm, "_compile_the_walk", _refused)
     monkeypatch.setattr(warm.subprocess, "Popen", failing if why == "no process" else _refused)
-    monkeypatch.setattr(warm, "cpu_count", lambda: 1 if why == "one core" else 2)
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 1 if why == "one core" else 2)
     monkeypatch.delenv(warm.ALONE, raising=False)
     if why == "asked":
         monkeypatch.setenv(warm.ALONE, "1")

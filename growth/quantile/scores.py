@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from growth._types import FloatArray, IntArray
 from growth.errors import ColumnError, problem
 from growth.kernels import scoring
 from growth.quantile.designs import CodedDesign, DenseDesign, plain
+from growth.quantile.threads import in_threads
 
 __all__ = ["Reading", "Scores"]
 
@@ -97,8 +97,7 @@ class Reading:
                 median[some],
             )
 
-        tasks = (delayed(chunk)(start) for start in range(0, n, CHUNK))
-        counts = list(Parallel(n_jobs=n_jobs or 1, backend="threading")(tasks))
+        counts = in_threads(chunk, [(start,) for start in range(0, n, CHUNK)], n_jobs or 1)
         _require_finite(sum(unknown for _, unknown in counts))
         crossings = sum(crossed for crossed, _ in counts)
         return Scores(below, upto, percentile, median, crossings / max(1, n * (m - 1)))

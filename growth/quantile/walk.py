@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 
 from growth._types import FloatArray, IntArray
@@ -17,6 +16,7 @@ from growth.errors import ConvergenceError
 from growth.kernels import process as kernel
 from growth.quantile.prepare import Prepared, median_of, screened_from
 from growth.quantile.start import Start
+from growth.quantile.threads import available, in_threads
 
 WARM_WIDTH = 3.0
 """A refit's first band is so many times as wide as the band of the same tau in the earlier fit."""
@@ -108,7 +108,7 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
     normal = NormalDist()
     scores = np.array([normal.inv_cdf(tau) for tau in taus])
     middle = int(np.argmin(np.abs(taus - 0.5)))
-    threads = 1 if n_jobs is None else min(2, int(effective_n_jobs(n_jobs)))
+    threads = 1 if n_jobs is None else min(2, available(n_jobs))
     work = [workspace(data) for _ in range(threads)]
     state = initial_state(prepared)
     cold = start is None
@@ -128,10 +128,7 @@ def walk_taus(prepared: Prepared, taus: FloatArray, n_jobs: int | None, start: S
         for i, half in enumerate(halves)
         if half.size
     ]
-    if threads == 1:
-        found += [walk(*task) for task in tasks]
-    else:
-        found += Parallel(n_jobs=threads, backend="threading")(delayed(walk)(*task) for task in tasks)
+    found += in_threads(walk, tasks, threads)
     failed = np.flatnonzero(status != kernel.OK)
     for k in failed:
         status[k] = kernel.OK

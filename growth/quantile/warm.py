@@ -21,7 +21,6 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
-from joblib import cpu_count
 
 from growth._types import FloatArray
 from growth.kernels import process as kernel
@@ -49,7 +48,11 @@ def compile_together() -> None:
 
 @cache
 def _compile_once() -> None:
-    if os.environ.get(ALONE) or cpu_count() < 2 or not sys.executable or _is_compiled():
+    if os.environ.get(ALONE) or not sys.executable or _is_compiled():
+        return
+    from joblib import cpu_count
+
+    if cpu_count() < 2:
         return
     forget_unused()
     package = str(Path(__file__).parents[2])
